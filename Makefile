@@ -1,0 +1,61 @@
+# `make` lists the targets. Everything but `image` needs Python 3.10+ alone; the rest is installed
+# into .venv, once, by the first target that needs it.
+PYTHON ?= python3
+VERSION ?= 1.0
+WEIGHTS ?=
+SPLIT ?= test
+PRESET ?= original
+PY := .venv/bin/python
+INSTALLED := .venv/installed
+
+.PHONY: help install serve test archive train evaluate data check format lock image clean
+.DELETE_ON_ERROR:
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+$(INSTALLED): requirements-dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "$(PYTHON) is older than Python 3.10" >&2; exit 1; }
+	$(PYTHON) -m venv --clear .venv
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+install: $(INSTALLED) ## make .venv with everything pinned
+
+archive: $(INSTALLED) ## build the archive: VERSION=1.0 [WEIGHTS=weights.pt]
+	$(PY) scripts/archive.py --version $(VERSION) $(if $(WEIGHTS),--weights '$(WEIGHTS)')
+
+serve: archive ## run the server in the foreground; Ctrl-C stops it
+	$(PY) scripts/serve.py --version $(VERSION)
+
+test: archive ## run the whole test suite
+	$(PY) -m pytest
+
+train: $(INSTALLED) ## train: DATA=folder [PRESET=original|converged]
+	$(PY) scripts/train.py --data '$(DATA)' --preset $(PRESET)
+
+evaluate: $(INSTALLED) ## evaluate: DATA=folder [SPLIT=test] [WEIGHTS=weights.pt]
+	$(PY) scripts/evaluate.py --data '$(DATA)' --split $(SPLIT) $(if $(WEIGHTS),--weights '$(WEIGHTS)')
+
+data: $(INSTALLED) ## raw downloads to a data set: OUT=folder [KAGGLE=folder] [LIST='list images']
+	$(PY) scripts/prepare_data.py --out '$(OUT)' $(if $(KAGGLE),--kaggle '$(KAGGLE)') $(if $(LIST),--list $(LIST))
+
+check: $(INSTALLED) ## style and types, changing nothing
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+
+format: $(INSTALLED) ## lay the code out
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+
+lock: ## pin what pyproject.toml asks for, for every Python it allows (needs uv)
+	uv pip compile -q --universal --python-version 3.10 --no-annotate --no-header pyproject.toml -o requirements.txt
+	uv pip compile -q --universal --python-version 3.10 --no-annotate --no-header --extra dev pyproject.toml -c requirements.txt -o requirements-dev.txt
+
+image: ## build the container image, run it and ask it, with docker or buildah
+	$(PYTHON) scripts/prove_image.py
+
+clean: ## remove everything that was built or installed
+	rm -rf .venv .run build

@@ -1,0 +1,48 @@
+"""The one error a caller can cause, and the closed list of its codes."""
+
+from http import HTTPStatus
+
+STATUS = {
+    # The request does not say what to classify.
+    "empty_request": HTTPStatus.BAD_REQUEST,
+    "invalid_json": HTTPStatus.BAD_REQUEST,
+    "invalid_request": HTTPStatus.BAD_REQUEST,
+    "invalid_base64": HTTPStatus.BAD_REQUEST,
+    "invalid_url": HTTPStatus.BAD_REQUEST,
+    # The image cannot be had.
+    "image_not_found": HTTPStatus.NOT_FOUND,
+    "upstream_failed": HTTPStatus.BAD_GATEWAY,
+    "upstream_timeout": HTTPStatus.GATEWAY_TIMEOUT,
+    # The image cannot be read.
+    "unsupported_image": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    "corrupt_image": HTTPStatus.UNPROCESSABLE_ENTITY,
+    # Not 413: TorchServe's error path turns that status into 507.
+    "image_too_large": HTTPStatus.UNPROCESSABLE_ENTITY,
+    # The version that was asked cannot do this.
+    "no_explanations": HTTPStatus.NOT_FOUND,
+}
+"""Every code a caller can meet, and its HTTP status. Codes are stable; messages may be reworded."""
+
+TYPE = {
+    HTTPStatus.BAD_REQUEST: "BadRequest",
+    HTTPStatus.NOT_FOUND: "NotFound",
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "UnsupportedMediaType",
+    HTTPStatus.UNPROCESSABLE_ENTITY: "UnprocessableContent",
+    HTTPStatus.BAD_GATEWAY: "BadGateway",
+    HTTPStatus.GATEWAY_TIMEOUT: "GatewayTimeout",
+}
+"""One type name per status, so that a gRPC caller, who sees no HTTP status, can tell them apart."""
+
+
+class InputError(Exception):
+    """One row cannot be answered with a prediction, for a reason its caller should know.
+
+    ``message`` is sent to the caller: it holds no URL, address or image content.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.status = STATUS[code]
+        self.type = TYPE[self.status]

@@ -1,0 +1,96 @@
+"""Image URL -> bytes: everything that touches the network, and its limits.
+
+Owns schemes, redirects, time and size. Does not look at what the bytes are. Nothing here writes
+to disk or logs a URL.
+"""
+
+import time
+from urllib.parse import urlsplit
+
+import urllib3
+
+from chest_xray.errors import InputError
+from chest_xray.settings import Settings
+
+_MAX_REDIRECTS = 3
+_CHUNK_BYTES = 65_536
+_AGENT = "chest-xray/1.0"
+
+# retries=0: one attempt; the caller knows better whether to try again.
+_pool = urllib3.PoolManager(retries=urllib3.Retry(0, redirect=_MAX_REDIRECTS), maxsize=32)
+
+
+def fetch(url: str, settings: Settings) -> bytes:
+    """The body behind ``url``, of at most ``max_image_bytes``, within ``fetch_timeout_s``.
+
+    Raises:
+        InputError: ``invalid_url``, ``image_not_found``, ``upstream_failed``,
+            ``upstream_timeout`` or ``image_too_large``.
+    """
+    _check(url)
+    deadline = time.monotonic() + settings.fetch_timeout_s
+    try:
+        response = _pool.request(
+            "GET",
+            url,
+            preload_content=False,
+            timeout=urllib3.Timeout(total=settings.fetch_timeout_s),
+            headers={"User-Agent": _AGENT, "Accept-Encoding": "identity"},
+        )
+    except urllib3.exceptions.HTTPError as error:
+        raise _upstream_error(error) from None
+    except (ValueError, UnicodeError):
+        raise InputError("invalid_url", "imageUrl is not a valid URL.") from None
+    try:
+        _check_status(response.status)
+        return _read(response, deadline, settings.max_image_bytes)
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        raise _upstream_error(error) from None
+    finally:
+        # Only a body that was read to its end leaves the connection usable.
+        response.release_conn() if response.isclosed() else response.close()
+
+
+def _check(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        usable = False
+    if not usable:
+        raise InputError("invalid_url", "imageUrl is not an http or https URL.")
+
+
+def _check_status(status: int) -> None:
+    if status in (404, 410):
+        raise InputError("image_not_found", "The image's server has no image at imageUrl.")
+    if status != 200:
+        raise InputError("upstream_failed", f"The image's server answered with status {status}.")
+
+
+def _read(response: urllib3.BaseHTTPResponse, deadline: float, limit: int) -> bytes:
+    """The whole body; a slow drip ends at the deadline and an endless one at the limit."""
+    too_large = InputError("image_too_large", f"The image has more than {limit} bytes.")
+    if int(response.headers.get("Content-Length") or 0) > limit:
+        raise too_large
+    body = bytearray()
+    while chunk := response.read1(_CHUNK_BYTES):
+        body += chunk
+        if len(body) > limit:
+            raise too_large
+        if time.monotonic() > deadline:
+            raise _timeout()
+    return bytes(body)
+
+
+def _upstream_error(error: Exception) -> InputError:
+    reason = getattr(error, "reason", error)
+    # A refused connection or an unknown name is a kind of timeout to urllib3.
+    refused = isinstance(reason, urllib3.exceptions.NewConnectionError)
+    if isinstance(reason, urllib3.exceptions.TimeoutError) and not refused:
+        return _timeout()
+    return InputError("upstream_failed", "The image's server could not be reached.")
+
+
+def _timeout() -> InputError:
+    return InputError("upstream_timeout", "The image's server took too long.")

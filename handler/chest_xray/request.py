@@ -1,0 +1,134 @@
+"""TorchServe row -> image source."""
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from chest_xray.errors import InputError
+
+_HOW = (
+    'Send {"imageUrl": "https://..."} or {"data": "<base64>"} as application/json, '
+    "the image itself as the body, or one of them as a multipart field."
+)
+
+
+@dataclass(frozen=True)
+class ImageUrl:
+    """The image lies elsewhere."""
+
+    url: str
+
+
+@dataclass(frozen=True)
+class InlineImage:
+    """The image came with the request, still encoded."""
+
+    data: bytes
+
+
+ImageSource = ImageUrl | InlineImage
+
+
+def parse_source(row: Any, *, declared_json: bool = False) -> ImageSource:
+    """What one row asks to classify.
+
+    A row is a mapping with ``body`` (a request body: bytes, or what TorchServe parsed from JSON
+    or text), or a mapping of fields (multipart and gRPC: bytes; an envelope's instance: parsed
+    JSON), or, from an envelope, the bare body.
+
+    Args:
+        row: as TorchServe passes it.
+        declared_json: the request's Content-Type says JSON; TorchServe hands over a body that it
+            could not parse as bytes.
+
+    Raises:
+        InputError: ``empty_request``, ``invalid_json``, ``invalid_request`` or ``invalid_base64``.
+    """
+    if isinstance(row, Mapping):
+        if "body" not in row:
+            return _from_fields(row)
+        row = row["body"]
+    if isinstance(row, (bytes, bytearray)):
+        return _from_bytes(bytes(row), declared_json)
+    if isinstance(row, str):  # text/plain, which TorchServe decodes
+        return _from_bytes(row.encode(), declared_json=True)
+    if isinstance(row, Mapping):
+        return _from_object(row)
+    raise InputError("invalid_request", f"The body is not a JSON object. {_HOW}")
+
+
+def _from_bytes(body: bytes, declared_json: bool) -> ImageSource:
+    """A body as it was sent: JSON, whatever its declared type, or the image itself."""
+    start = body[:64].lstrip()
+    if not start:
+        raise InputError("empty_request", f"The request is empty. {_HOW}")
+    if not declared_json and start[:1] != b"{":
+        return InlineImage(body)
+    try:
+        parsed = json.loads(body)
+    except (ValueError, RecursionError):
+        raise InputError("invalid_json", f"The body is not valid JSON. {_HOW}") from None
+    if not isinstance(parsed, dict):
+        raise InputError("invalid_request", f"The body is not a JSON object. {_HOW}")
+    return _from_object(parsed)
+
+
+def _from_object(body: Mapping[str, Any]) -> ImageSource:
+    """A JSON object with exactly one of ``imageUrl`` and ``data``, both strings."""
+    if not body:
+        raise InputError("empty_request", f"The JSON object is empty. {_HOW}")
+    if set(body) not in ({"imageUrl"}, {"data"}):
+        raise InputError(
+            "invalid_request", f"The JSON object needs exactly one key, imageUrl or data. {_HOW}"
+        )
+    [(key, value)] = body.items()
+    if not isinstance(value, str) or not value:
+        raise InputError("invalid_request", f"The value of {key} is not a string. {_HOW}")
+    return ImageUrl(value) if key == "imageUrl" else InlineImage(_decode_base64(value))
+
+
+def _from_fields(fields: Mapping[str, Any]) -> ImageSource:
+    """Fields of a form, of a gRPC input map, or of an envelope's instance.
+
+    ``imageUrl`` holds a URL. Any other single field holds an image: a file's field may have any
+    name, and ``data`` may also be base64 text, as it is in JSON.
+    """
+    if not fields:
+        raise InputError("empty_request", f"The request is empty. {_HOW}")
+    if len(fields) > 1:
+        raise InputError("invalid_request", f"The request has more than one field. {_HOW}")
+    [(key, value)] = fields.items()
+    if key.lstrip().startswith("{"):  # curl -d without a Content-Type declares a form
+        raise InputError("invalid_request", f"JSON was declared as a form. {_HOW}")
+    if isinstance(value, (bytes, bytearray)) and key != "imageUrl":
+        data = bytes(value)
+        if not data:
+            raise InputError("empty_request", f"The field {_shown(key)} is empty. {_HOW}")
+        return InlineImage(_decode_base64(data) if key == "data" and _is_text(data) else data)
+    if isinstance(value, (bytes, bytearray)):
+        value = bytes(value).decode("utf-8", "replace")
+    return _from_object({key: value})
+
+
+def _shown(key: str) -> str:
+    """A field's name for a message: ours, or none."""
+    return key if key in ("imageUrl", "data") else "with the image"
+
+
+def _is_text(data: bytes) -> bool:
+    return data[:64].isascii() and b"\0" not in data[:64]
+
+
+def _decode_base64(text: str | bytes) -> bytes:
+    """Standard base64, line breaks allowed."""
+    try:
+        packed = "".join((text if isinstance(text, str) else text.decode("ascii")).split())
+        data = base64.b64decode(packed, validate=True)
+    except (ValueError, binascii.Error):
+        raise InputError("invalid_base64", "The value of data is not valid base64.") from None
+    if not data:
+        raise InputError("empty_request", f"The value of data is empty. {_HOW}")
+    return data

@@ -1,0 +1,37 @@
+"""grayscale -> tensor: the one preprocessing function of training, evaluation and serving."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+SIZE = 224
+"""Side of the network's square input, in pixels, as in the original project."""
+
+CHANNELS = 3
+"""The original network reads RGB; a radiograph is grey, so its channels are equal."""
+
+
+def resize(gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Antialiased bilinear resize of uint8 (H, W) to uint8 (224, 224), aspect not kept.
+
+    The same as torchvision's ``Resize((224, 224))`` on a Pillow image. Resizing its own result
+    changes nothing, so a data set may keep resized films and still call :func:`to_tensor`.
+    """
+    if gray.shape == (SIZE, SIZE):
+        return gray
+    return np.asarray(Image.fromarray(gray).resize((SIZE, SIZE), Image.Resampling.BILINEAR))
+
+
+def to_tensor(gray: NDArray[np.uint8]) -> Tensor:
+    """Resize and scale one film.
+
+    Args:
+        gray: uint8, shape (H, W), any size.
+
+    Returns:
+        float32, shape (3, 224, 224), values in [0, 1]; the channels share their memory.
+    """
+    scaled = torch.from_numpy(resize(gray).astype(np.float32)).div_(255)
+    return scaled.expand(CHANNELS, SIZE, SIZE)

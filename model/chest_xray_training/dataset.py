@@ -1,0 +1,121 @@
+"""A folder on disk -> films of one split -> tensors for the network."""
+
+import csv
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from chest_xray.image import decode_grayscale
+from chest_xray.labels import LABELS, parse_label
+from chest_xray.settings import Settings
+from chest_xray.transform import resize, to_tensor
+
+SPLITS = ("train", "valid", "test")
+METADATA = "metadata.csv"
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+_SPLIT_SPELLINGS = {"val": "valid", "validation": "valid"}
+
+
+@dataclass(frozen=True)
+class Film:
+    """One image of a data set."""
+
+    path: Path
+    name: str
+    """Path inside the data set, the row's identity in every report."""
+    label: str
+    split: str
+    patient_id: str
+    """Empty where the data set does not say."""
+
+
+def read_films(root: Path, split: str) -> list[Film]:
+    """The films of one split, in a fixed order.
+
+    ``root`` holds either ``metadata.csv`` (columns file, label, split, patient_id) or folders
+    ``train/ valid/ test/`` with one folder per label.
+
+    Raises:
+        ValueError: unknown split or label, missing columns, or no film in the split.
+        FileNotFoundError: ``root`` is neither of the two layouts.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"unknown split {split!r}: expected one of {', '.join(SPLITS)}")
+    if (root / METADATA).is_file():
+        films = _from_metadata(root)
+    elif any((root / name).is_dir() for name in (*SPLITS, *_SPLIT_SPELLINGS)):
+        films = _from_folders(root)
+    else:
+        raise FileNotFoundError(f"{root} has neither {METADATA} nor folders {'/ '.join(SPLITS)}/")
+    chosen = [film for film in films if film.split == split]
+    if not chosen:
+        raise ValueError(f"{root} has no film in split {split!r}")
+    return chosen
+
+
+def _from_metadata(root: Path) -> list[Film]:
+    with (root / METADATA).open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        if missing := {"file", "label", "split"} - set(reader.fieldnames or ()):
+            raise ValueError(f"{root / METADATA} lacks column {', '.join(sorted(missing))}")
+        return [
+            Film(
+                path=root / row["file"],
+                name=row["file"],
+                label=parse_label(row["label"]),
+                split=_SPLIT_SPELLINGS.get(row["split"], row["split"]),
+                patient_id=row.get("patient_id") or "",
+            )
+            for row in reader
+        ]
+
+
+def _from_folders(root: Path) -> list[Film]:
+    films = []
+    for split_dir in sorted(path for path in root.iterdir() if path.is_dir()):
+        split = _SPLIT_SPELLINGS.get(split_dir.name, split_dir.name)
+        if split not in SPLITS:
+            continue
+        for label_dir in sorted(path for path in split_dir.iterdir() if path.is_dir()):
+            label = parse_label(label_dir.name)
+            for path in sorted(label_dir.rglob("*")):
+                if path.suffix.lower() in IMAGE_SUFFIXES:
+                    films.append(Film(path, str(path.relative_to(root)), label, split, ""))
+    return films
+
+
+class FilmDataset(Dataset[tuple[Tensor, int]]):
+    """Films as (tensor, target) pairs, decoded and resized once and kept as uint8 (50 KB each)."""
+
+    def __init__(
+        self, films: Sequence[Film], on_film: Callable[[], None] = lambda: None
+    ) -> None:
+        """Read every film; ``on_film`` is called after each, for a progress bar.
+
+        Raises:
+            ValueError: a file cannot be read or decoded; names the file.
+        """
+        self.films = list(films)
+        self._resized = []
+        for film in self.films:
+            self._resized.append(_read(film))
+            on_film()
+
+    def __len__(self) -> int:
+        return len(self.films)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        """float32 (3, 224, 224) and the index of the label in LABELS."""
+        return to_tensor(self._resized[index]), LABELS.index(self.films[index].label)
+
+
+def _read(film: Film) -> NDArray[np.uint8]:
+    try:
+        return resize(decode_grayscale(film.path.read_bytes(), Settings().max_image_pixels))
+    except Exception as error:
+        raise ValueError(f"{film.path}: {error}") from error

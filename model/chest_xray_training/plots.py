@@ -1,0 +1,87 @@
+"""Figures -> PNG files that people would rather look at than read."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")  # no screen on a server
+from matplotlib import pyplot as plt  # noqa: E402
+
+from chest_xray.labels import LABELS  # noqa: E402
+
+
+def learning_curve(history: Sequence[dict[str, float]], path: Path) -> None:
+    """Training and validation loss, and validation accuracy, by epoch."""
+    epochs = [row["epoch"] for row in history]
+    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    axes.plot(epochs, [row["train_loss"] for row in history], marker=".", label="training loss")
+    axes.plot(epochs, [row["valid_loss"] for row in history], marker=".", label="validation loss")
+    accuracy = [row["valid_accuracy"] for row in history]
+    axes.plot(epochs, accuracy, marker=".", label="validation accuracy")
+    axes.set_xlabel("epoch")
+    axes.set_ylim(bottom=0)
+    axes.legend()
+    _save(figure, path)
+
+
+def per_label_accuracy(summary: dict[str, Any], title: str, path: Path) -> None:
+    """Bars of accuracy per label and overall, with 95 % intervals and counts."""
+    rows = {**summary["per_label"], "overall": summary["overall"]}
+    heights = [row["accuracy"] or 0.0 for row in rows.values()]
+    # An accuracy of 1 lies a rounding above its own interval.
+    below = [max(0.0, h - r["interval_95"][0]) for h, r in zip(heights, rows.values(), strict=True)]
+    above = [max(0.0, r["interval_95"][1] - h) for h, r in zip(heights, rows.values(), strict=True)]
+    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
+    axes.bar(list(rows), heights, yerr=[below, above], capsize=4, color="tab:blue")
+    for index, row in enumerate(rows.values()):
+        axes.text(index, 0.02, f"{row['right']}/{row['count']}", ha="center", color="white")
+    axes.set_ylim(0, 1)
+    axes.set_ylabel("accuracy")
+    axes.set_title(title)
+    _save(figure, path)
+
+
+def confusion_matrix(summary: dict[str, Any], title: str, path: Path) -> None:
+    """Counts, true labels down, predicted labels across, shaded by share of the true label."""
+    counts = summary["confusion_matrix"]["rows_true_columns_predicted"]
+    shares = [[cell / max(1, sum(row)) for cell in row] for row in counts]
+    figure, axes = plt.subplots(figsize=(5, 4.5), layout="constrained")
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for i, row in enumerate(counts):
+        for j, cell in enumerate(row):
+            dark = shares[i][j] > 0.5
+            axes.text(j, i, str(cell), ha="center", va="center", color="white" if dark else "black")
+    axes.set_xticks(range(len(LABELS)), LABELS)
+    axes.set_yticks(range(len(LABELS)), LABELS)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    axes.set_title(title)
+    _save(figure, path)
+
+
+def sample_sheet(samples: Sequence[tuple[Any, str, str]], path: Path) -> None:
+    """The original's sheet of films titled "predicted (true)", green if right and red if not.
+
+    Args:
+        samples: (uint8 image (H, W), predicted label, true label), at most 20.
+    """
+    columns = 5
+    lines = -(-len(samples) // columns)
+    figure, grid = plt.subplots(
+        lines, columns, figsize=(2.6 * columns, 2.9 * lines), layout="constrained", squeeze=False
+    )
+    for axes in grid.flat:
+        axes.axis("off")
+    for axes, (image, predicted, truth) in zip(grid.flat, samples, strict=False):
+        axes.imshow(image, cmap="gray", vmin=0, vmax=255)
+        color = "green" if predicted == truth else "red"
+        axes.set_title(f"{predicted} ({truth})", color=color, fontsize=10)
+    _save(figure, path)
+
+
+def _save(figure: Any, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=100)
+    plt.close(figure)

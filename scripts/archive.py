@@ -1,0 +1,108 @@
+"""Build the archive of one model version: code, network, weights, labels and configuration.
+
+examples:
+  python scripts/archive.py
+  python scripts/archive.py --version 1.1 --weights build/train/mine/weights.pt
+
+The same sources give the same bytes: entries are sorted, stored and carry one fixed date.
+"""
+
+import json
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+from cli import ROOT, parser
+from instance import MODEL, MODEL_STORE
+from model_archiver.model_packaging import generate_model_archive
+from model_archiver.model_archiver_config import ModelArchiverConfig
+
+from chest_xray.labels import LABELS
+
+VERSION = "1.0"
+"""The version that `make serve` starts with."""
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date a zip can hold
+
+
+def archive_path(version: str, store: Path = MODEL_STORE) -> Path:
+    return store / f"{MODEL}-{version}.mar"
+
+
+def weights_path(version: str) -> Path:
+    """The committed weights of a version."""
+    return ROOT / "model" / "weights" / f"{version}.pt"
+
+
+def build(version: str, weights: Path, store: Path = MODEL_STORE) -> Path:
+    """Write ``chest-xray-VERSION.mar`` into ``store``.
+
+    Raises:
+        FileNotFoundError: there are no such weights.
+    """
+    if not weights.is_file():
+        raise FileNotFoundError(f"no weights at {weights}")
+    store.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
+        labels = scratch / "index_to_name.json"
+        labels.write_text(json.dumps(dict(enumerate(LABELS)), indent=2), encoding="utf-8")
+        exported = scratch / "exported"
+        exported.mkdir()
+        # The archiver stages in the temporary directory, under the model's name, and wipes what
+        # is there; a private one keeps two builds apart.
+        tempfile.tempdir, outer = name, tempfile.tempdir
+        try:
+            generate_model_archive(
+                ModelArchiverConfig(
+                    model_name=MODEL,
+                    version=version,
+                    handler=str(ROOT / "handler" / "chest_xray_handler.py"),
+                    model_file=str(ROOT / "model" / "chest_xray_net.py"),
+                    serialized_file=str(weights),
+                    extra_files=f"{ROOT / 'handler'},{labels}",
+                    config_file=str(ROOT / "config" / "model-config.yaml"),
+                    export_path=str(exported),
+                    archive_format="no-archive",
+                )
+            )
+        finally:
+            tempfile.tempdir = outer
+        target = archive_path(version, store)
+        partial = scratch / "archive"
+        _zip(exported / MODEL, partial)
+        target.write_bytes(partial.read_bytes())
+    return target
+
+
+def _zip(folder: Path, target: Path) -> None:
+    """Stored, not deflated: a worker starts sooner, and bytes do not depend on zlib's version."""
+    with zipfile.ZipFile(target, "w") as archive:
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            data = path.read_bytes()
+            if path.name == "MANIFEST.json":
+                manifest = json.loads(data)
+                manifest["createdOn"] = "01/01/1980 00:00:00"  # the zip's date, in their form
+                data = json.dumps(manifest, indent=2, sort_keys=True).encode()
+            entry = zipfile.ZipInfo(path.relative_to(folder).as_posix(), _EPOCH)
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, data)
+
+
+def main() -> int:
+    arguments = parser(__doc__)
+    arguments.add_argument("--version", default=VERSION)
+    arguments.add_argument("--weights", type=Path, help="default: model/weights/VERSION.pt")
+    arguments.add_argument("--store", type=Path, default=MODEL_STORE, help="the model store")
+    args = arguments.parse_args()
+    weights = args.weights or weights_path(args.version)
+    try:
+        print(build(args.version, weights, args.store))
+    except FileNotFoundError as error:
+        print(f"archive.py: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

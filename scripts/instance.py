@@ -1,0 +1,123 @@
+"""Where one running server is: its addresses, directory and keys; the same for it and its clients.
+
+The addresses come from ``config/config.properties`` and the ``TS_…`` variables of the environment,
+which TorchServe reads too. Each set of addresses has a directory of its own, so that several
+servers run side by side from one clone.
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from cli import ROOT
+
+MODEL = "chest-xray"
+"""The name every version is registered under."""
+MODEL_STORE = ROOT / "build" / "model-store"
+"""Where archives are built and read from, unless TS_MODEL_STORE says otherwise."""
+CONFIG = ROOT / "config" / "config.properties"
+RUN_DIR_VARIABLE = "CHEST_XRAY_RUN_DIR"
+_ABOUT = "instance.json"
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One server, running or not."""
+
+    inference_url: str
+    management_url: str
+    metrics_url: str
+    grpc_inference: str
+    grpc_management: str
+    model_store: Path
+    directory: Path
+    """Working directory: keys, logs, and ``instance.json`` while it runs."""
+
+    @classmethod
+    def from_environment(cls) -> "Instance":
+        """The server these variables describe."""
+        inference = _reachable(_setting("inference_address"))
+        address = urlsplit(inference)
+        runs = Path(os.environ.get(RUN_DIR_VARIABLE) or ROOT / ".run")
+        return cls(
+            inference_url=inference,
+            management_url=_reachable(_setting("management_address")),
+            metrics_url=_reachable(_setting("metrics_address")),
+            grpc_inference=_grpc("inference"),
+            grpc_management=_grpc("management"),
+            model_store=Path(_setting("model_store") or MODEL_STORE).resolve(),
+            directory=(runs / f"{address.hostname}-{address.port}").resolve(),
+        )
+
+    @classmethod
+    def find(cls) -> "Instance":
+        """The same for a client, which may know only the address that it talks to.
+
+        A running server that has one of the addresses set in the environment is the one meant.
+        """
+        wanted = cls.from_environment()
+        for about in sorted(wanted.directory.parent.glob(f"*/{_ABOUT}")):
+            running = json.loads(about.read_text(encoding="utf-8"))
+            for variable, key in (
+                ("TS_MANAGEMENT_ADDRESS", "management_url"),
+                ("TS_INFERENCE_ADDRESS", "inference_url"),
+            ):
+                if variable in os.environ and running[key] == getattr(wanted, key):
+                    running["model_store"] = Path(running["model_store"])
+                    return cls(**running, directory=about.parent)
+        return wanted
+
+    @property
+    def key_file(self) -> Path:
+        """Written by TorchServe at every start, mode 0600."""
+        return self.directory / "key_file.json"
+
+    @property
+    def logs(self) -> Path:
+        return self.directory / "logs"
+
+    def key(self, kind: str) -> str | None:
+        """The ``inference`` or ``management`` key; None if there is no key file."""
+        try:
+            keys = json.loads(self.key_file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):  # not there, or being written
+            return None
+        found: str = keys[kind]["key"]
+        return found
+
+    def announce(self) -> None:
+        """Let clients find this server by any of its addresses."""
+        about = {name: str(value) for name, value in vars(self).items() if name != "directory"}
+        (self.directory / _ABOUT).write_text(json.dumps(about, indent=2), encoding="utf-8")
+
+    def withdraw(self) -> None:
+        """The opposite of :meth:`announce`; the keys are void too."""
+        (self.directory / _ABOUT).unlink(missing_ok=True)
+        self.key_file.unlink(missing_ok=True)
+
+
+def _setting(key: str) -> str:
+    """A server setting as TorchServe will see it; empty if neither source has it."""
+    if (value := os.environ.get(f"TS_{key.upper()}")) is not None:
+        return value.strip()
+    for line in CONFIG.read_text(encoding="utf-8").splitlines():
+        name, _, value = line.partition("=")
+        if name.strip() == key:
+            return value.strip()
+    return ""
+
+
+def _reachable(address: str) -> str:
+    """A listening address as a client on this machine dials it."""
+    parts = urlsplit(address.rstrip("/"))
+    host = "127.0.0.1" if parts.hostname in ("0.0.0.0", "localhost", "::") else parts.hostname
+    port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+    return f"{parts.scheme}://{host}:{port}"
+
+
+def _grpc(service: str) -> str:
+    host = _setting(f"grpc_{service}_address")
+    port = _setting(f"grpc_{service}_port")
+    return f"{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"

@@ -1,0 +1,79 @@
+"""Ask a running server to classify images: one JSON line per input, in the order given.
+
+examples:
+  python scripts/predict.py film.png
+  python scripts/predict.py films/*.jpg https://example.org/film.jpg --concurrency 16
+  find films -name '*.png' | python scripts/predict.py --from -
+
+The server is found by the same TS_… variables that started it, its key by itself.
+exit status: 0 all were classified, 1 some were not, 2 wrong usage, 3 no server.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from cli import console, parser, progress_bar
+from instance import Instance
+from torchserve_client import ServerError, ServerUnreachable, TorchServeClient
+
+
+def ask(client: TorchServeClient, source: str, version: str | None) -> dict[str, Any]:
+    """The server's answer with the input's name; an error's body likewise."""
+    try:
+        if source.startswith(("http://", "https://")):
+            answer = client.predict({"imageUrl": source}, version)
+        else:
+            answer = client.predict(Path(source).read_bytes(), version)
+    except ServerError as error:
+        body = error.body if isinstance(error.body, dict) else {"message": str(error)}
+        return {"input": source, "status": error.status, **body}
+    except OSError as error:
+        return {"input": source, "code": "unreadable_file", "message": error.strerror or str(error)}
+    return {"input": source, **answer}
+
+
+def _sources(args: argparse.Namespace) -> Iterator[str]:
+    yield from args.inputs
+    if args.list:
+        with sys.stdin if args.list == "-" else open(args.list, encoding="utf-8") as file:
+            yield from (line.strip() for line in file if line.strip())
+
+
+def main() -> int:
+    arguments = parser(__doc__)
+    arguments.add_argument("inputs", nargs="*", metavar="IMAGE_OR_URL")
+    arguments.add_argument("--from", dest="list", metavar="FILE", help="a line each; - is stdin")
+    arguments.add_argument("--version", help="model version (default: the default one)")
+    arguments.add_argument("--concurrency", type=int, default=8, help="requests at a time")
+    args = arguments.parse_args()
+    sources = list(_sources(args))
+    if not sources:
+        arguments.error("give at least one image or URL")
+    if args.concurrency < 1:
+        arguments.error("--concurrency must be at least 1")
+
+    client = TorchServeClient.of(Instance.find())
+    failed = 0
+    executor = ThreadPoolExecutor(args.concurrency)
+    try:
+        with progress_bar() as bar:
+            task = bar.add_task("classifying", total=len(sources))
+            for answer in executor.map(lambda s: ask(client, s, args.version), sources):
+                print(json.dumps(answer), flush=True)
+                failed += "label" not in answer
+                bar.advance(task)
+    except ServerUnreachable as error:
+        console.print(f"predict.py: no server at {error}", soft_wrap=True, markup=False)
+        return 3
+    finally:
+        executor.shutdown(cancel_futures=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

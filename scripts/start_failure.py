@@ -1,0 +1,63 @@
+"""Logs of a start that failed -> the reason, for a person."""
+
+import re
+from collections import defaultdict
+from pathlib import Path
+
+_TRACEBACK = "Traceback (most recent call last):"
+_DEAD = "Backend worker process died."
+
+
+def explain(logs: Path, only_workers: bool = False) -> str:
+    """A worker's own traceback, else the server's errors, else what Java printed; may be empty.
+
+    Args:
+        logs: the instance's log directory, emptied before the start.
+        only_workers: look for a worker that gave up, nothing else.
+    """
+    if reason := _worker_traceback(logs / "workers.log"):
+        return reason
+    if only_workers:
+        return ""
+    return _server_errors(logs / "server.log") or _read(logs / "java.log").strip()
+
+
+def _worker_traceback(log: Path) -> str:
+    """The first worker's output from its first traceback on, once it has given up."""
+    outputs: dict[str, list[str]] = defaultdict(list)
+    for line in _read(log).splitlines():
+        # date|thread|message, and the thread names the worker: several fail at the same time
+        parts = line.split("|", 2)
+        if len(parts) == 3:
+            outputs[parts[1]].append(parts[2])
+    for lines in outputs.values():
+        if any(_DEAD in line for line in lines) and _TRACEBACK in lines:
+            # A worker that was tried again repeats itself: keep its first attempt.
+            start = lines.index(_TRACEBACK)
+            end = next(
+                (i for i in range(start, len(lines)) if lines[i].startswith("s_name_part0")),
+                len(lines),
+            )
+            return "\n".join(lines[start:end])
+    return ""
+
+
+def _server_errors(log: Path) -> str:
+    """Error lines of the frontend, each with the causes of its stack trace but not its frames."""
+    kept: list[str] = []
+    inside = False
+    for line in _read(log).splitlines():
+        if re.match(r"\d{4}-\d\d-\d\dT", line):
+            inside = " ERROR " in line or " WARN " in line
+            if inside:
+                kept.append(line)
+        elif inside and not line.lstrip().startswith(("at ", "...")):
+            kept.append("  " + line.strip())
+    return "\n".join(kept)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return ""

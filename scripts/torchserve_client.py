@@ -1,0 +1,186 @@
+"""The one client of TorchServe's inference and management APIs."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+from instance import MODEL, Instance
+
+_TIMEOUT_S = 130  # above TorchServe's own 120 s for a start or an answer
+_POLL_S = 0.25
+
+
+class ServerError(Exception):
+    """The server refused or failed: HTTP status, type and message, as it gave them."""
+
+    def __init__(self, status: int, body: Any) -> None:
+        self.status = status
+        self.type = body.get("type", "") if isinstance(body, dict) else ""
+        self.body = body
+        message = body.get("message", "") if isinstance(body, dict) else str(body)
+        super().__init__(f"{status} {self.type}: {message}")
+
+
+class ServerUnreachable(Exception):
+    """Nothing answers at the address."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """One registered model version."""
+
+    model: str
+    version: str
+    default: bool
+    workers: tuple[str, ...]
+    """Status of each worker: READY, or UNLOADING while it loads or restarts."""
+
+    @property
+    def ready(self) -> int:
+        return self.workers.count("READY")
+
+
+class TorchServeClient:
+    """Speaks to one server; safe to use from several threads."""
+
+    def __init__(
+        self,
+        inference_url: str,
+        management_url: str,
+        inference_key: str | None = None,
+        management_key: str | None = None,
+    ) -> None:
+        self._urls = {"inference": inference_url, "management": management_url}
+        self._keys = {"inference": inference_key, "management": management_key}
+        self._session = requests.Session()
+        self._session.trust_env = False  # no proxy stands between us and our server
+        self._session.mount("http://", requests.adapters.HTTPAdapter(pool_maxsize=64))
+
+    @classmethod
+    def of(cls, instance: Instance) -> "TorchServeClient":
+        """A client with the keys the instance has now."""
+        return cls(
+            instance.inference_url,
+            instance.management_url,
+            instance.key("inference"),
+            instance.key("management"),
+        )
+
+    # Inference
+
+    def predict(
+        self,
+        body: bytes | dict[str, Any],
+        version: str | None = None,
+        model: str = MODEL,
+        timeout_s: float = _TIMEOUT_S,
+    ) -> dict[str, Any]:
+        """Classify an encoded image (bytes) or what a JSON object names.
+
+        Raises:
+            ServerError: the answer is not a prediction; its body says why.
+        """
+        path = f"/predictions/{model}" + (f"/{version}" if version else "")
+        content = {"json": body} if isinstance(body, dict) else {"data": body}
+        if isinstance(body, bytes):
+            content["headers"] = {"Content-Type": "application/octet-stream"}
+        answer: dict[str, Any] = self._call("inference", "POST", path, timeout_s, **content)
+        return answer
+
+    # Management
+
+    def list_versions(self) -> list[Version]:
+        """Every registered version of every model."""
+        models = self._call("management", "GET", "/models", params={"limit": 1000})["models"]
+        return [
+            version for name in models for version in self.versions(name["modelName"])
+        ]
+
+    def versions(self, model: str = MODEL) -> list[Version]:
+        """Every registered version of one model."""
+        default = self.describe(model)["modelVersion"]
+        return [
+            Version(
+                model=model,
+                version=row["modelVersion"],
+                default=row["modelVersion"] == default,
+                workers=tuple(worker["status"] for worker in row["workers"]),
+            )
+            for row in self._call("management", "GET", f"/models/{model}/all")
+        ]
+
+    def describe(self, model: str = MODEL, version: str | None = None) -> dict[str, Any]:
+        """TorchServe's own description of one version, by default the default one."""
+        path = f"/models/{model}" + (f"/{version}" if version else "")
+        description: dict[str, Any] = self._call("management", "GET", path)[0]
+        return description
+
+    def register(self, url: str, workers: int) -> None:
+        """Start loading an archive of the model store; returns before its workers are ready."""
+        parameters = {"url": url, "initial_workers": workers, "synchronous": "false"}
+        self._call("management", "POST", "/models", params=parameters)
+
+    def set_default(self, version: str, model: str = MODEL) -> None:
+        """Make a version the one that answers requests that name none."""
+        self._call("management", "PUT", f"/models/{model}/{version}/set-default")
+
+    def scale(self, workers: int, version: str | None = None, model: str = MODEL) -> None:
+        """Ask for a number of workers; returns before they are ready."""
+        path = f"/models/{model}" + (f"/{version}" if version else "")
+        parameters = {"min_worker": workers, "max_worker": workers, "synchronous": "false"}
+        self._call("management", "PUT", path, params=parameters)
+
+    def unregister(self, version: str, model: str = MODEL) -> None:
+        """Remove a version and stop its workers."""
+        self._call("management", "DELETE", f"/models/{model}/{version}")
+
+    def wait_ready(
+        self,
+        workers: int,
+        version: str | None = None,
+        model: str = MODEL,
+        timeout_s: float = 120,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Return once the version has exactly this many workers and all are READY.
+
+        Asking again is asynchronous on purpose: a synchronous call would hold one of the threads
+        that serve predictions.
+
+        Args:
+            check: called at each look; may raise to end the wait early.
+
+        Raises:
+            TimeoutError: they were not in time.
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            check()
+            statuses = [worker["status"] for worker in self.describe(model, version)["workers"]]
+            if statuses == ["READY"] * workers:
+                return
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"workers are {statuses or 'none'} after {timeout_s:.0f} s")
+            time.sleep(_POLL_S)
+
+    def _call(
+        self, api: str, method: str, path: str, timeout_s: float = _TIMEOUT_S, **content: Any
+    ) -> Any:
+        headers = content.pop("headers", {})
+        if key := self._keys[api]:
+            headers["Authorization"] = f"Bearer {key}"
+        try:
+            response = self._session.request(
+                method, self._urls[api] + path, headers=headers, timeout=timeout_s, **content
+            )
+        except requests.RequestException as error:
+            raise ServerUnreachable(f"{self._urls[api]}: {type(error).__name__}") from error
+        try:
+            body = response.json()
+        except ValueError:
+            body = response.text
+        if not response.ok:
+            raise ServerError(response.status_code, body)
+        return body
