@@ -5,7 +5,6 @@ to disk or logs a URL.
 """
 
 import time
-from urllib.parse import urlsplit
 
 import urllib3
 
@@ -16,8 +15,11 @@ _MAX_REDIRECTS = 3
 _CHUNK_BYTES = 65_536
 _AGENT = "chest-xray/1.0"
 
-# retries=0: one attempt; the caller knows better whether to try again.
-_pool = urllib3.PoolManager(retries=urllib3.Retry(0, redirect=_MAX_REDIRECTS), maxsize=32)
+# One attempt: the caller knows better whether to try again.
+_retries = urllib3.Retry(
+    total=_MAX_REDIRECTS, redirect=_MAX_REDIRECTS, connect=0, read=0, status=0, other=0
+)
+_pool = urllib3.PoolManager(retries=_retries, maxsize=32)
 
 
 def fetch(url: str, settings: Settings) -> bytes:
@@ -37,10 +39,10 @@ def fetch(url: str, settings: Settings) -> bytes:
             timeout=urllib3.Timeout(total=settings.fetch_timeout_s),
             headers={"User-Agent": _AGENT, "Accept-Encoding": "identity"},
         )
+    except urllib3.exceptions.LocationValueError:
+        raise _invalid_url() from None
     except urllib3.exceptions.HTTPError as error:
         raise _upstream_error(error) from None
-    except (ValueError, UnicodeError):
-        raise InputError("invalid_url", "imageUrl is not a valid URL.") from None
     try:
         _check_status(response.status)
         return _read(response, deadline, settings.max_image_bytes)
@@ -53,12 +55,12 @@ def fetch(url: str, settings: Settings) -> bytes:
 
 def _check(url: str) -> None:
     try:
-        parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname)
-    except ValueError:
+        parts = urllib3.util.parse_url(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.host) and url.isprintable()
+    except urllib3.exceptions.LocationParseError:
         usable = False
-    if not usable:
-        raise InputError("invalid_url", "imageUrl is not an http or https URL.")
+    if not usable or " " in url:
+        raise _invalid_url()
 
 
 def _check_status(status: int) -> None:
@@ -71,7 +73,7 @@ def _check_status(status: int) -> None:
 def _read(response: urllib3.BaseHTTPResponse, deadline: float, limit: int) -> bytes:
     """The whole body; a slow drip ends at the deadline and an endless one at the limit."""
     too_large = InputError("image_too_large", f"The image has more than {limit} bytes.")
-    if int(response.headers.get("Content-Length") or 0) > limit:
+    if (response.length_remaining or 0) > limit:  # Content-Length, where it makes sense
         raise too_large
     body = bytearray()
     while chunk := response.read1(_CHUNK_BYTES):
@@ -90,6 +92,10 @@ def _upstream_error(error: Exception) -> InputError:
     if isinstance(reason, urllib3.exceptions.TimeoutError) and not refused:
         return _timeout()
     return InputError("upstream_failed", "The image's server could not be reached.")
+
+
+def _invalid_url() -> InputError:
+    return InputError("invalid_url", "imageUrl is not a valid http or https URL.")
 
 
 def _timeout() -> InputError:

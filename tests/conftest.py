@@ -1,0 +1,215 @@
+"""What every test shares: synthetic films, a web server, and a real TorchServe."""
+
+import ctypes
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from films import draw_film, encode
+from instance import Instance
+from torchserve_client import TorchServeClient
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def die_with_parent() -> None:
+    """Have Linux send this process SIGTERM when its parent dies, by whatever cause."""
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+
+
+def pytest_configure() -> None:
+    # A suite that is killed half-way leaves nothing behind: SIGTERM becomes an orderly end, in
+    # which fixtures stop their servers, and the death of `make` becomes a SIGTERM.
+    signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+    if sys.platform == "linux" and os.getppid() != 1:
+        die_with_parent()
+
+
+@pytest.fixture(scope="session")
+def film() -> bytes:
+    """One synthetic film as PNG."""
+    return encode(draw_film(1), "PNG")
+
+
+@dataclass
+class WebServer:
+    """A real web server on loopback that answers what a test registered."""
+
+    url: str
+    pages: dict[str, Callable[[BaseHTTPRequestHandler], None]] = field(default_factory=dict)
+
+    def add(self, path: str, body: bytes, status: int = 200, **headers: str) -> str:
+        """Answer ``path`` with this; returns its URL."""
+
+        def page(request: BaseHTTPRequestHandler) -> None:
+            request.send_response(status)
+            for name, value in {"Content_Length": str(len(body)), **headers}.items():
+                request.send_header(name.replace("_", "-"), value)
+            request.end_headers()
+            request.wfile.write(body)
+
+        self.pages[path] = page
+        return self.url + path
+
+    def add_drip(self, path: str, seconds: float) -> str:
+        """Answer ``path`` with a byte every tenth of a second, for so long."""
+
+        def page(request: BaseHTTPRequestHandler) -> None:
+            request.send_response(200)
+            request.end_headers()
+            end = time.monotonic() + seconds
+            while time.monotonic() < end:
+                request.wfile.write(b"\xff")
+                time.sleep(0.1)
+
+        self.pages[path] = page
+        return self.url + path
+
+
+@pytest.fixture(scope="session")
+def web() -> Iterator[WebServer]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self.close_connection = True
+            page = server.pages.get(self.path)
+            if page is None:
+                self.send_error(404)
+                return
+            try:
+                page(self)
+            except (BrokenPipeError, ConnectionResetError):
+                pass  # the client had enough
+
+        def log_message(self, *args: Any) -> None:
+            pass
+
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    http.daemon_threads = True
+    server = WebServer(f"http://127.0.0.1:{http.server_port}")
+    threading.Thread(target=http.serve_forever, daemon=True).start()
+    yield server
+    http.shutdown()
+    http.server_close()
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that were free a moment ago."""
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+@dataclass
+class RunningServer:
+    """scripts/serve.py as a person starts it, on ports of its own."""
+
+    process: subprocess.Popen[str]
+    environment: dict[str, str]
+    instance: Instance
+    banner: str = ""
+
+    @property
+    def client(self) -> TorchServeClient:
+        return TorchServeClient.of(self.instance)
+
+    @property
+    def url(self) -> str:
+        return f"{self.instance.inference_url}/predictions/chest-xray"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        key = self.instance.key("inference")
+        return {"Authorization": f"Bearer {key}"} if key else {}
+
+    def script(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run one of scripts/ as a client of this server."""
+        name, *rest = arguments
+        return subprocess.run(
+            [sys.executable, str(ROOT / "scripts" / name), *rest],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=False,
+        )
+
+    def table(self) -> dict[str, dict[str, Any]]:
+        """`manage.py list`, by version."""
+        rows = json.loads(self.script("manage.py", "list", "--json").stdout)
+        return {row["version"]: row for row in rows}
+
+    def wait_banner(self, timeout_s: float = 120) -> None:
+        """Read stdout up to the line that ends the banner."""
+        assert self.process.stdout
+        timer = threading.Timer(timeout_s, self.process.kill)
+        timer.start()
+        for line in self.process.stdout:
+            self.banner += line
+            if "Ctrl-C" in line:
+                break
+        timer.cancel()
+
+    def stop(self, signal_number: int = signal.SIGTERM) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(signal_number)
+        status = self.process.wait(30)
+        assert self.process.stdout
+        self.process.stdout.close()
+        return status
+
+
+def start_server(run_dir: Path, **environment: str) -> RunningServer:
+    """Start serve.py; the caller waits for it and stops it."""
+    inference, management, metrics, grpc_inference, grpc_management = free_ports(5)
+    own = {
+        "TS_INFERENCE_ADDRESS": f"http://127.0.0.1:{inference}",
+        "TS_MANAGEMENT_ADDRESS": f"http://127.0.0.1:{management}",
+        "TS_METRICS_ADDRESS": f"http://127.0.0.1:{metrics}",
+        "TS_GRPC_INFERENCE_PORT": str(grpc_inference),
+        "TS_GRPC_MANAGEMENT_PORT": str(grpc_management),
+        "CHEST_XRAY_RUN_DIR": str(run_dir),
+        **environment,
+    }
+    everything = {**os.environ, **own}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in own.items():
+            patch.setenv(name, value)
+        instance = Instance.from_environment()
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "scripts" / "serve.py")],
+        env=everything,
+        stdout=subprocess.PIPE,
+        stderr=(run_dir / f"{inference}.stderr").open("w"),
+        text=True,
+        preexec_fn=die_with_parent if sys.platform == "linux" else None,
+    )
+    return RunningServer(process, everything, instance)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """The committed archive, served with the committed configuration."""
+    running = start_server(tmp_path_factory.mktemp("run"))
+    try:
+        running.wait_banner()
+        assert "is READY" in running.banner, running.banner
+        yield running
+    finally:
+        running.stop()

@@ -1,0 +1,63 @@
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import archive
+import pytest
+
+from chest_xray.labels import LABELS
+
+WEIGHTS = archive.weights_path("1.0")
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    return archive.build("1.0", WEIGHTS, tmp_path_factory.mktemp("store"))
+
+
+def test_same_sources_same_bytes(built, tmp_path):
+    assert archive.build("1.0", WEIGHTS, tmp_path).read_bytes() == built.read_bytes()
+
+
+def test_manifest_and_labels(built):
+    with zipfile.ZipFile(built) as file:
+        model = json.loads(file.read("MAR-INF/MANIFEST.json"))["model"]
+        labels = json.loads(file.read("index_to_name.json"))
+        assert not [name for name in file.namelist() if "__pycache__" in name or "train" in name]
+    assert (model["modelName"], model["modelVersion"]) == ("chest-xray", "1.0")
+    assert tuple(labels[str(index)] for index in range(len(labels))) == LABELS
+
+
+def test_another_version(tmp_path):
+    path = archive.build("1.1", WEIGHTS, tmp_path)
+    assert path.name == "chest-xray-1.1.mar"
+    with zipfile.ZipFile(path) as file:
+        assert json.loads(file.read("MAR-INF/MANIFEST.json"))["model"]["modelVersion"] == "1.1"
+
+
+def test_missing_weights(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"9\.9"):
+        archive.build("9.9", archive.weights_path("9.9"), tmp_path)
+
+
+def test_it_needs_nothing_of_the_repository(built, tmp_path):
+    """In a fresh interpreter whose only path is the unpacked archive, every module is from there."""
+    with zipfile.ZipFile(built) as file:
+        file.extractall(tmp_path)
+    code = (
+        "import sys, chest_xray_handler, chest_xray_net\n"
+        "print([m.__file__ for n, m in sys.modules.items() if n.startswith('chest_xray')])"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd="/",
+        env={"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    files = [Path(name) for name in eval(run.stdout.splitlines()[-1])]
+    assert len(files) >= 11
+    assert all(path.is_relative_to(tmp_path) for path in files)

@@ -1,0 +1,125 @@
+"""The handler, driven with TorchServe's own Context and an unpacked archive, but no server."""
+
+import json
+import zipfile
+from types import SimpleNamespace
+
+import archive
+import pytest
+import torch
+from chest_xray_handler import ChestXrayHandler
+from films import draw_film, encode
+from ts.context import Context, RequestProcessor
+
+FILM = encode(draw_film(1), "PNG")
+
+
+@pytest.fixture(scope="module")
+def unpacked(tmp_path_factory):
+    """The archive of the committed weights, as TorchServe unpacks it."""
+    folder = tmp_path_factory.mktemp("model")
+    built = archive.build("1.0", archive.weights_path("1.0"), folder / "store")
+    with zipfile.ZipFile(built) as file:
+        file.extractall(folder)
+    return folder
+
+
+def context_of(folder, rows, headers=(), config=None):
+    manifest = json.loads((folder / "MAR-INF" / "MANIFEST.json").read_text())
+    context = Context(
+        "chest-xray", str(folder), manifest, 8, None, "0.12.0", True, SimpleNamespace(), config or {}
+    )
+    context.request_ids = {index: f"id-{index}" for index in range(len(rows))}
+    headers = headers or [{} for _ in rows]
+    context.request_processor = [RequestProcessor(dict(each)) for each in headers]
+    return context
+
+
+@pytest.fixture(scope="module")
+def handler(unpacked):
+    threads = torch.get_num_threads()
+    made = ChestXrayHandler()
+    made.initialize(context_of(unpacked, []))
+    yield made
+    torch.set_num_threads(threads)
+
+
+def ask(handler, folder, rows, headers=()):
+    context = context_of(folder, rows, headers)
+    bodies = handler.handle(rows, context)
+    assert len(bodies) == len(rows)
+    return bodies, [context.get_response_status(index)[0] for index in range(len(rows))], context
+
+
+def test_good_and_bad_rows_of_one_batch(handler, unpacked):
+    rows = [
+        {"body": bytearray(FILM)},
+        {"body": bytearray(b"GIF89a")},
+        {"file": bytearray(FILM)},
+        {},
+        {"body": bytearray(FILM[:500])},
+        {"body": {"imageUrl": "file:///etc/passwd"}},
+        {"body": bytearray(encode(draw_film(2), "JPEG"))},
+    ]
+    bodies, statuses, context = ask(handler, unpacked, rows)
+    assert statuses == [200, 415, 200, 400, 422, 400, 200]
+    [alone], _, _ = ask(handler, unpacked, rows[-1:])
+    assert bodies[0] == bodies[2]
+    assert bodies[6]["probability"] == pytest.approx(alone["probability"], abs=1e-5)
+    assert bodies[6] != bodies[0]
+    assert [set(body) for body in (bodies[1], bodies[3])] == [{"code", "type", "message"}] * 2
+    assert all(context.get_response_content_type(i) == "application/json" for i in range(7))
+
+
+def test_all_rows_bad(handler, unpacked):
+    _, statuses, _ = ask(handler, unpacked, [{}, {}])
+    assert statuses == [400, 400]
+
+
+def test_client_headers_do_not_change_the_course(handler, unpacked):
+    rows = [{"body": bytearray(FILM)}] * 2
+    headers = [{"describe": "True", "explain": "False"}, {"Describe": "True"}]
+    bodies, statuses, _ = ask(handler, unpacked, rows, headers)
+    assert statuses == [200, 200]
+    assert all("label" in body for body in bodies)
+
+
+def test_explanations_are_refused_beside_predictions(handler, unpacked):
+    rows = [{"body": bytearray(FILM)}] * 2
+    bodies, statuses, _ = ask(handler, unpacked, rows, [{"explain": "True"}, {"explain": "False"}])
+    assert statuses == [404, 200]
+    assert bodies[0]["code"] == "no_explanations"
+
+
+def test_invalid_json_is_known_by_its_declared_type(handler, unpacked):
+    rows = [{"body": bytearray(b"nonsense")}] * 2
+    headers = [{"Content-type": "application/json; charset=utf-8"}, {"content-type": "image/png"}]
+    bodies, statuses, _ = ask(handler, unpacked, rows, headers)
+    assert statuses == [400, 415]
+    assert bodies[0]["code"] == "invalid_json"
+
+
+def test_an_envelope_may_unfold_one_request(handler, unpacked):
+    rows = [{"imageUrl": "file:///x"}, FILM]
+    bodies = handler.handle(rows, context_of(unpacked, [{}]))
+    assert bodies[0]["code"] == "invalid_url"
+    assert "label" in bodies[1]
+
+
+def test_wrong_setting_stops_the_worker(unpacked):
+    with pytest.raises(ValueError, match="fetch_time"):
+        ChestXrayHandler().initialize(
+            context_of(unpacked, [], config={"handler": {"fetch_time": 1}})
+        )
+
+
+def test_foreign_labels_stop_the_worker(unpacked, tmp_path):
+    for path in unpacked.iterdir():
+        if path.is_file():
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "MAR-INF").mkdir()
+    manifest = (unpacked / "MAR-INF" / "MANIFEST.json").read_text()
+    (tmp_path / "MAR-INF" / "MANIFEST.json").write_text(manifest)
+    (tmp_path / "index_to_name.json").write_text('{"0": "cat", "1": "dog", "2": "cow"}')
+    with pytest.raises(ValueError, match="cat"):
+        ChestXrayHandler().initialize(context_of(tmp_path, []))

@@ -1,0 +1,43 @@
+import pytest
+from instance import Instance
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch, tmp_path):
+    for name in ("TS_INFERENCE_ADDRESS", "TS_MANAGEMENT_ADDRESS", "TS_MODEL_STORE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("CHEST_XRAY_RUN_DIR", str(tmp_path))
+
+
+def test_defaults_come_from_the_configuration():
+    instance = Instance.from_environment()
+    assert instance.inference_url == "http://127.0.0.1:8080"
+    assert instance.grpc_inference == "127.0.0.1:7070"
+    assert instance.directory.name == "127.0.0.1-8080"
+
+
+def test_environment_wins_and_every_address_is_dialled_here(monkeypatch):
+    monkeypatch.setenv("TS_INFERENCE_ADDRESS", "http://0.0.0.0:9000/")
+    assert Instance.from_environment().inference_url == "http://127.0.0.1:9000"
+
+
+def test_a_client_may_know_one_address_only(monkeypatch):
+    monkeypatch.setenv("TS_INFERENCE_ADDRESS", "http://127.0.0.1:9000")
+    monkeypatch.setenv("TS_MANAGEMENT_ADDRESS", "http://127.0.0.1:9001")
+    running = Instance.from_environment()
+    running.directory.mkdir()
+    running.announce()
+    monkeypatch.delenv("TS_INFERENCE_ADDRESS")
+    assert Instance.find() == running
+    running.withdraw()
+    assert Instance.find() != running
+
+
+def test_keys():
+    instance = Instance.from_environment()
+    assert instance.key("inference") is None
+    instance.directory.mkdir()
+    instance.key_file.write_text('{"inference": {"key": "abc"}}')
+    assert instance.key("inference") == "abc"
+    instance.key_file.write_text("{")  # half written
+    assert instance.key("inference") is None

@@ -1,0 +1,132 @@
+"""Starting, failing and stopping the real server."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import archive
+import pytest
+import requests
+from conftest import start_server
+
+pytestmark = pytest.mark.e2e
+
+
+def session_of(server):
+    """Processes of one server: serve.py and what descends from it, by command line."""
+    marks = (str(server.process.pid), str(server.instance.directory))
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                environment = (entry / "environ").read_bytes().decode(errors="replace")
+                state = (entry / "stat").read_text().rsplit(")", 1)[1].split()[0]
+            except OSError:
+                continue
+            if marks[1] in environment and state != "Z":
+                found[int(entry.name)] = (entry / "cmdline").read_bytes()
+    return found
+
+
+def assert_gone(server, seconds=10.0):
+    deadline = time.monotonic() + seconds
+    while (left := session_of(server)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert left == {}
+
+
+def scratch_of(server):
+    """The server's temporary directory, read off Java's command line."""
+    for command in session_of(server).values():
+        for part in command.decode().split("\0"):
+            if part.startswith("-Djava.io.tmpdir="):
+                return Path(part.partition("=")[2])
+    raise AssertionError("no Java process")
+
+
+def stderr_of(server):
+    port = server.instance.inference_url.rpartition(":")[2]
+    return (server.instance.directory.parent / f"{port}.stderr").read_text()
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGKILL])
+def test_another_instance_beside_the_first_and_its_end(server, tmp_path, film, signal_number):
+    """Tokens off and KServe's envelope on, so that this one differs from the shared one."""
+    other = start_server(
+        tmp_path, TS_DISABLE_TOKEN_AUTHORIZATION="true", TS_SERVICE_ENVELOPE="kserve"
+    )
+    other.wait_banner()
+    assert "is READY" in other.banner, stderr_of(other)
+    assert "Authorization" not in other.banner
+    body = {"instances": [{"imageUrl": "file:///x"}]}
+    answer = requests.post(other.url, json=body)
+    assert answer.json()["predictions"][0]["code"] == "invalid_url"
+
+    assert requests.post(
+        server.url, headers={**server.headers, "Content-Type": "image/png"}, data=film
+    ).ok
+    scratch = scratch_of(other)
+    assert scratch.is_dir()
+
+    status = other.stop(signal_number)
+    assert status == (0 if signal_number == signal.SIGINT else -signal.SIGKILL)
+    assert_gone(other)
+    assert not scratch.exists()
+    assert session_of(server)
+
+
+def test_killed_while_it_starts(tmp_path):
+    starting = start_server(tmp_path)
+    deadline = time.monotonic() + 60
+    while not any(b"model_service_worker" in c for c in session_of(starting).values()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    starting.stop(signal.SIGKILL)
+    assert_gone(starting)
+
+
+def test_a_broken_model_says_why(tmp_path):
+    store = tmp_path / "store"
+    weights = tmp_path / "weights.pt"
+    weights.write_bytes(b"these are no weights")
+    archive.build("1.0", weights, store)
+    broken = start_server(tmp_path, TS_MODEL_STORE=str(store))
+    assert broken.process.wait(90) == 1
+    text = stderr_of(broken)
+    assert "_load_pickled_model" in text  # the worker's own traceback
+    assert "Worker died" not in text
+    assert_gone(broken)
+
+
+def test_a_broken_archive_says_why(tmp_path):
+    (tmp_path / "chest-xray-1.0.mar").write_bytes(b"no zip")
+    broken = start_server(tmp_path, TS_MODEL_STORE=str(tmp_path))
+    assert broken.process.wait(90) == 1
+    assert "could not be registered" in stderr_of(broken)
+
+
+def test_a_port_in_use_says_so(server, tmp_path):
+    second = start_server(tmp_path, TS_INFERENCE_ADDRESS=server.instance.inference_url)
+    assert second.process.wait(90) == 1
+    text = stderr_of(second)
+    assert "BindException" in text or "in use" in text
+    assert server.script("manage.py", "ready").returncode == 0
+
+
+def test_the_same_instance_twice(server):
+    again = start_server(
+        server.instance.directory.parent,
+        **{name: server.environment[name] for name in server.environment if name.startswith("TS_")},
+    )
+    assert again.process.wait(60) == 1
+    assert "already runs" in stderr_of(again)
+    assert server.script("manage.py", "ready").returncode == 0
+
+
+def test_threads_stay_within_the_cores(server):
+    """One worker per core, one thread each."""
+    workers = [
+        pid for pid, command in session_of(server).items() if b"model_service_worker" in command
+    ]
+    assert 1 <= len(workers) <= (os.cpu_count() or 1)

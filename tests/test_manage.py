@@ -1,0 +1,105 @@
+"""Versions and workers of the real server, through manage.py, tokens on."""
+
+import json
+
+import archive
+import pytest
+import requests
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture(scope="module")
+def second_version(tmp_path_factory):
+    """The same weights under another version number, outside the model store."""
+    built = archive.build("1.1", archive.weights_path("1.0"), tmp_path_factory.mktemp("second"))
+    yield built
+    (archive.MODEL_STORE / built.name).unlink(missing_ok=True)  # where manage.py copied it
+
+
+def version_of(server, film, path=""):
+    headers = {**server.headers, "Content-Type": "image/png"}
+    answer = requests.post(server.url + path, headers=headers, data=film)
+    return answer.json().get("model_version", answer.status_code)
+
+
+def succeed(server, *arguments):
+    run = server.script("manage.py", *arguments)
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def test_a_second_version_from_register_to_unregister(server, second_version, film):
+    succeed(server, "register", str(second_version), "--workers", "1")
+    table = server.table()
+    assert table["1.0"]["default"]
+    assert not table["1.1"]["default"]
+    assert table["1.1"]["ready"] == 1
+    assert [version_of(server, film, path) for path in ("", "/1.0", "/1.1")] == ["1.0", "1.0", "1.1"]
+
+    run = server.script("manage.py", "register", str(second_version))
+    assert run.returncode == 1
+    assert "409" in run.stderr
+
+    run = server.script("manage.py", "unregister", "1.0")  # the default one
+    assert run.returncode == 1
+    assert "403" in run.stderr
+
+    succeed(server, "set-default", "1.1")
+    assert server.table()["1.1"]["default"]
+    assert version_of(server, film) == "1.1"
+
+    for workers in (3, 1):
+        rows = json.loads(succeed(server, "scale", str(workers), "--version", "1.1", "--json"))
+        assert {row["version"]: row["ready"] for row in rows}["1.1"] == workers
+        assert version_of(server, film) == "1.1"
+
+    succeed(server, "set-default", "1.0")
+    assert "1.1" not in succeed(server, "unregister", "1.1")
+    assert list(server.table()) == ["1.0"]
+    assert version_of(server, film, "/1.1") == 404
+    assert version_of(server, film) == "1.0"
+
+
+def test_describe_and_ready(server):
+    assert json.loads(succeed(server, "describe", "--version", "1.0"))["modelVersion"] == "1.0"
+    assert json.loads(succeed(server, "ready", "--json"))[0]["default"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (["set-default", "9.9"], 1),
+        (["describe", "--version", "9.9"], 1),
+        (["unregister", "9.9"], 1),
+        (["register", "gone.mar"], 1),
+        (["register", "/nowhere/gone.mar"], 1),
+        (["scale", "-1"], 2),
+        (["scale"], 2),
+        (["promote"], 2),
+    ],
+)
+def test_exit_status(server, arguments, status):
+    run = server.script("manage.py", *arguments)
+    assert run.returncode == status
+    assert "Traceback" not in run.stderr
+
+
+def test_a_version_that_cannot_load_is_not_kept(server, tmp_path):
+    weights = tmp_path / "weights.pt"
+    weights.write_bytes(b"no weights")
+    built = archive.build("6.6", weights, tmp_path)
+    try:
+        run = server.script("manage.py", "register", str(built), "--workers", "1", "--timeout", "8")
+    finally:
+        (archive.MODEL_STORE / built.name).unlink(missing_ok=True)
+    assert run.returncode == 1
+    assert list(server.table()) == ["1.0"]
+    assert server.table()["1.0"]["ready"]
+
+
+def test_no_server(server, monkeypatch):
+    monkeypatch.setitem(server.environment, "TS_MANAGEMENT_ADDRESS", "http://127.0.0.1:9")
+    run = server.script("manage.py", "list")
+    assert run.returncode == 3
+    assert "Traceback" not in run.stderr

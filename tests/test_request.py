@@ -1,0 +1,100 @@
+"""Rows are written as TorchServe passes them."""
+
+import base64
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chest_xray.errors import InputError
+from chest_xray.request import ImageUrl, InlineImage, parse_source
+
+IMAGE = b"\x89PNG\r\n\x1a\n and so on"
+BASE64 = base64.b64encode(IMAGE).decode()
+URL = "https://example.org/film.png"
+
+
+@pytest.mark.parametrize(
+    ("row", "source"),
+    [
+        # application/json, parsed by TorchServe
+        ({"body": {"imageUrl": URL}}, ImageUrl(URL)),
+        ({"body": {"data": BASE64}}, InlineImage(IMAGE)),
+        ({"body": {"data": BASE64[:8] + "\n" + BASE64[8:]}}, InlineImage(IMAGE)),
+        # any other type
+        ({"body": bytearray(IMAGE)}, InlineImage(IMAGE)),
+        ({"body": bytearray(b'  {"imageUrl": "%s"}' % URL.encode())}, ImageUrl(URL)),
+        ({"body": json.dumps({"imageUrl": URL})}, ImageUrl(URL)),  # text/plain
+        # multipart and gRPC
+        ({"file": bytearray(IMAGE)}, InlineImage(IMAGE)),
+        ({"data": bytearray(IMAGE)}, InlineImage(IMAGE)),
+        ({"data": bytearray(BASE64.encode())}, InlineImage(IMAGE)),
+        ({"imageUrl": bytearray(URL.encode())}, ImageUrl(URL)),
+        # an envelope's instance
+        ({"imageUrl": URL}, ImageUrl(URL)),
+        ({"data": BASE64}, InlineImage(IMAGE)),
+        (IMAGE, InlineImage(IMAGE)),
+    ],
+)
+def test_forms(row, source):
+    assert parse_source(row) == source
+
+
+@pytest.mark.parametrize(
+    ("row", "code"),
+    [
+        ({}, "empty_request"),
+        ({"body": bytearray()}, "empty_request"),
+        ({"body": bytearray(b"  \n")}, "empty_request"),
+        ({"body": {}}, "empty_request"),
+        ({"file": bytearray()}, "empty_request"),
+        ({"body": bytearray(b'{"imageUrl": ')}, "invalid_json"),
+        ({"body": bytearray(b"[" * 100_000 + b"{")}, None),  # no image, but not JSON's business
+        ({"body": bytearray(b'{"a":' * 100_000)}, "invalid_json"),  # too deep for the parser
+        ({"body": [1]}, "invalid_request"),
+        ({"body": None}, "invalid_request"),
+        ({"body": 3}, "invalid_request"),
+        ({"body": {"url": URL}}, "invalid_request"),
+        ({"body": {"imageUrl": URL, "data": BASE64}}, "invalid_request"),
+        ({"body": {"imageUrl": 3}}, "invalid_request"),
+        ({"body": {"imageUrl": ""}}, "invalid_request"),
+        ({"body": {"data": [1, 2]}}, "invalid_request"),
+        ({"body": {"data": "not base64!"}}, "invalid_base64"),
+        ({"body": {"data": "é"}}, "invalid_base64"),
+        ({"body": {"data": " "}}, "empty_request"),
+        # curl -d '{"imageUrl": "…?a=b"}' declares a form, and TorchServe cuts it at "="
+        ({'{"imageUrl": "https://example.org/?a': bytearray(b'b"}')}, "invalid_request"),
+        ({"a": bytearray(IMAGE), "b": bytearray(IMAGE)}, "invalid_request"),
+    ],
+)
+def test_malformed(row, code):
+    if code is None:
+        assert isinstance(parse_source(row), InlineImage)
+        return
+    with pytest.raises(InputError) as caught:
+        parse_source(row)
+    assert caught.value.code == code
+    assert caught.value.status == 400
+
+
+@pytest.mark.parametrize("body", [b"no json", b'"text"', b"[1]", b"\xff\xfe"])
+def test_declared_json_must_be_a_json_object(body):
+    with pytest.raises(InputError) as caught:
+        parse_source({"body": bytearray(body)}, declared_json=True)
+    assert caught.value.code in ("invalid_json", "invalid_request")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text() | st.binary(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.just("data"), inner),
+)
+
+
+@given(row=st.dictionaries(st.text() | st.sampled_from(["body", "data", "imageUrl"]), JSON) | JSON)
+def test_any_row_is_a_source_or_the_callers_error(row):
+    try:
+        assert isinstance(parse_source(row), (ImageUrl, InlineImage))
+    except InputError as error:
+        assert error.status == 400
+        assert error.message
