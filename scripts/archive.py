@@ -13,12 +13,11 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+from chest_xray.labels import LABELS
 from cli import ROOT, parser
 from instance import MODEL, MODEL_STORE
-from model_archiver.model_packaging import generate_model_archive
 from model_archiver.model_archiver_config import ModelArchiverConfig
-
-from chest_xray.labels import LABELS
+from model_archiver.model_packaging import generate_model_archive
 
 VERSION = "1.0"
 """The version that `make serve` starts with."""
@@ -73,6 +72,25 @@ def build(version: str, weights: Path, store: Path = MODEL_STORE) -> Path:
         _zip(exported / MODEL, partial)
         target.write_bytes(partial.read_bytes())
     return target
+
+
+def verify(archive: Path) -> None:
+    """Check what TorchServe does not: that the file is a whole archive.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no archive, cut off or damaged.
+    """
+    if not archive.is_file():
+        raise FileNotFoundError(f"no archive at {archive}")
+    try:
+        with zipfile.ZipFile(archive) as file:
+            file.getinfo("MAR-INF/MANIFEST.json")
+            damaged = file.testzip()
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise ValueError(f"{archive} is no archive: {error}") from None
+    if damaged:
+        raise ValueError(f"{archive} is damaged: {damaged}")
 
 
 def _zip(folder: Path, target: Path) -> None:

@@ -18,15 +18,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from archive import VERSION, weights_path
+from chest_xray.labels import LABELS
+from chest_xray.prediction import predict
 from chest_xray_net import ChestXrayNet
 from chest_xray_training import plots
 from chest_xray_training.dataset import SPLITS, FilmDataset, read_films
 from chest_xray_training.loop import logits_of
 from chest_xray_training.metrics import summarise
 from cli import ROOT, console, parser, progress_bar
-
-from chest_xray.labels import LABELS
-from chest_xray.prediction import predict
 
 _SHEET = 20  # films on the sample sheet
 

@@ -20,6 +20,10 @@ MODEL_STORE = ROOT / "build" / "model-store"
 CONFIG = ROOT / "config" / "config.properties"
 RUN_DIR_VARIABLE = "CHEST_XRAY_RUN_DIR"
 _ABOUT = "instance.json"
+_ADDRESSES = {
+    "TS_INFERENCE_ADDRESS": "inference_url",
+    "TS_MANAGEMENT_ADDRESS": "management_url",
+}
 
 
 @dataclass(frozen=True)
@@ -55,18 +59,19 @@ class Instance:
     def find(cls) -> "Instance":
         """The same for a client, which may know only the address that it talks to.
 
-        A running server that has one of the addresses set in the environment is the one meant.
+        A running server that has every address set in the environment is the one meant.
         """
         wanted = cls.from_environment()
-        for about in sorted(wanted.directory.parent.glob(f"*/{_ABOUT}")):
+        known = {
+            key: getattr(wanted, key)
+            for variable, key in _ADDRESSES.items()
+            if variable in os.environ
+        }
+        for about in sorted(wanted.directory.parent.glob(f"*/{_ABOUT}")) if known else ():
             running = json.loads(about.read_text(encoding="utf-8"))
-            for variable, key in (
-                ("TS_MANAGEMENT_ADDRESS", "management_url"),
-                ("TS_INFERENCE_ADDRESS", "inference_url"),
-            ):
-                if variable in os.environ and running[key] == getattr(wanted, key):
-                    running["model_store"] = Path(running["model_store"])
-                    return cls(**running, directory=about.parent)
+            if known.items() <= running.items():
+                running["model_store"] = Path(running["model_store"])
+                return cls(**running, directory=about.parent)
         return wanted
 
     @property

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from archive import verify
 from cli import console, parser
 from instance import MODEL, Instance
 from rich.console import Console
@@ -105,6 +106,7 @@ def _into_store(archive: Path) -> str:
     """
     if archive.name == str(archive):
         return archive.name
+    verify(archive)
     store = Instance.find().model_store
     target = store / archive.name
     data = archive.read_bytes()
@@ -181,7 +183,7 @@ def main() -> int:
     client = TorchServeClient.of(Instance.find())
     try:
         _show(args.run(client, args), args.json)
-    except (ServerError, Refused, TimeoutError, OSError) as error:
+    except (ServerError, Refused, ValueError, OSError) as error:
         console.print(f"manage.py: {error}", soft_wrap=True, markup=False)
         return 1
     except ServerUnreachable as error:

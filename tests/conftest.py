@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -83,15 +84,13 @@ def web() -> Iterator[WebServer]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            self.close_connection = True
+            self.close_connection = True  # as every caller asks
             page = server.pages.get(self.path)
             if page is None:
                 self.send_error(404)
                 return
-            try:
+            with suppress(BrokenPipeError, ConnectionResetError):  # the client had enough
                 page(self)
-            except (BrokenPipeError, ConnectionResetError):
-                pass  # the client had enough
 
         def log_message(self, *args: Any) -> None:
             pass
@@ -120,10 +119,20 @@ def free_ports(count: int) -> list[int]:
 class RunningServer:
     """scripts/serve.py as a person starts it, on ports of its own."""
 
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[bytes]
     environment: dict[str, str]
     instance: Instance
-    banner: str = ""
+    output: Path
+
+    @property
+    def banner(self) -> str:
+        """What it has printed for people."""
+        return self.output.with_suffix(".stdout").read_text()
+
+    @property
+    def errors(self) -> str:
+        """What it has printed about failing."""
+        return self.output.with_suffix(".stderr").read_text()
 
     @property
     def client(self) -> TorchServeClient:
@@ -155,24 +164,19 @@ class RunningServer:
         rows = json.loads(self.script("manage.py", "list", "--json").stdout)
         return {row["version"]: row for row in rows}
 
-    def wait_banner(self, timeout_s: float = 120) -> None:
-        """Read stdout up to the line that ends the banner."""
-        assert self.process.stdout
-        timer = threading.Timer(timeout_s, self.process.kill)
-        timer.start()
-        for line in self.process.stdout:
-            self.banner += line
-            if "Ctrl-C" in line:
-                break
-        timer.cancel()
+    def wait_ready(self, timeout_s: float = 120) -> None:
+        """Wait for the end of the banner."""
+        deadline = time.monotonic() + timeout_s
+        while "Ctrl-C" not in self.banner:
+            assert self.process.poll() is None, self.errors
+            assert time.monotonic() < deadline, self.errors
+            time.sleep(0.05)
+        assert "is READY" in self.banner
 
     def stop(self, signal_number: int = signal.SIGTERM) -> int:
         if self.process.poll() is None:
             self.process.send_signal(signal_number)
-        status = self.process.wait(30)
-        assert self.process.stdout
-        self.process.stdout.close()
-        return status
+        return self.process.wait(30)
 
 
 def start_server(run_dir: Path, **environment: str) -> RunningServer:
@@ -192,15 +196,33 @@ def start_server(run_dir: Path, **environment: str) -> RunningServer:
         for name, value in own.items():
             patch.setenv(name, value)
         instance = Instance.from_environment()
-    process = subprocess.Popen(
-        [sys.executable, str(ROOT / "scripts" / "serve.py")],
-        env=everything,
-        stdout=subprocess.PIPE,
-        stderr=(run_dir / f"{inference}.stderr").open("w"),
-        text=True,
-        preexec_fn=die_with_parent if sys.platform == "linux" else None,
-    )
-    return RunningServer(process, everything, instance)
+    output = run_dir / f"serve-{inference}"
+    with (
+        output.with_suffix(".stdout").open("wb") as stdout,
+        output.with_suffix(".stderr").open("wb") as stderr,
+    ):
+        process = subprocess.Popen(
+            [sys.executable, str(ROOT / "scripts" / "serve.py")],
+            env=everything,
+            stdout=stdout,
+            stderr=stderr,
+            preexec_fn=die_with_parent if sys.platform == "linux" else None,
+        )
+    return RunningServer(process, everything, instance, output)
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., RunningServer]]:
+    """start_server for one test, which may forget about stopping."""
+    started: list[RunningServer] = []
+
+    def starter(*arguments: Any, **environment: str) -> RunningServer:
+        started.append(start_server(*arguments, **environment))
+        return started[-1]
+
+    yield starter
+    for one in started:
+        one.stop()
 
 
 @pytest.fixture(scope="session")
@@ -208,8 +230,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """The committed archive, served with the committed configuration."""
     running = start_server(tmp_path_factory.mktemp("run"))
     try:
-        running.wait_banner()
-        assert "is READY" in running.banner, running.banner
+        running.wait_ready()
         yield running
     finally:
         running.stop()

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import archive
 import pytest
-
 from chest_xray.labels import LABELS
 
 WEIGHTS = archive.weights_path("1.0")
@@ -42,8 +41,21 @@ def test_missing_weights(tmp_path):
         archive.build("9.9", archive.weights_path("9.9"), tmp_path)
 
 
+@pytest.mark.parametrize("change", ["cut off", "damaged", "no zip", "gone"])
+def test_verify(built, tmp_path, change):
+    data = bytearray(built.read_bytes())
+    archive.verify(built)
+    data[len(data) // 2] ^= 1
+    broken = tmp_path / "chest-xray-1.0.mar"
+    if change != "gone":
+        content = {"cut off": data[:-1000], "damaged": data, "no zip": b"no zip"}[change]
+        broken.write_bytes(content)
+    with pytest.raises((ValueError, FileNotFoundError), match=r"chest-xray-1\.0\.mar"):
+        archive.verify(broken)
+
+
 def test_it_needs_nothing_of_the_repository(built, tmp_path):
-    """In a fresh interpreter whose only path is the unpacked archive, every module is from there."""
+    """In a fresh interpreter that knows the unpacked archive alone, every module is from there."""
     with zipfile.ZipFile(built) as file:
         file.extractall(tmp_path)
     code = (

@@ -1,7 +1,6 @@
 import time
 
 import pytest
-
 from chest_xray.errors import InputError
 from chest_xray.fetch import fetch
 from chest_xray.settings import Settings
@@ -18,11 +17,6 @@ def code_of(url):
 
 def test_body(web):
     assert fetch(web.add("/film.png", b"x" * 1000), SETTINGS) == b"x" * 1000
-
-
-def test_connections_are_reused(web):
-    url = web.add("/again", b"x")
-    assert [fetch(url, SETTINGS) for _ in range(20)] == [b"x"] * 20
 
 
 def test_redirects_up_to_three(web):

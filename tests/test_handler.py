@@ -27,7 +27,15 @@ def unpacked(tmp_path_factory):
 def context_of(folder, rows, headers=(), config=None):
     manifest = json.loads((folder / "MAR-INF" / "MANIFEST.json").read_text())
     context = Context(
-        "chest-xray", str(folder), manifest, 8, None, "0.12.0", True, SimpleNamespace(), config or {}
+        "chest-xray",
+        str(folder),
+        manifest,
+        8,
+        None,
+        "0.12.0",
+        True,
+        SimpleNamespace(),
+        config or {},
     )
     context.request_ids = {index: f"id-{index}" for index in range(len(rows))}
     headers = headers or [{} for _ in rows]

@@ -1,5 +1,4 @@
 import pytest
-
 from chest_xray.labels import LABELS, parse_label
 
 

@@ -8,14 +8,13 @@ from pathlib import Path
 import archive
 import pytest
 import requests
-from conftest import start_server
 
 pytestmark = pytest.mark.e2e
 
 
 def session_of(server):
-    """Processes of one server: serve.py and what descends from it, by command line."""
-    marks = (str(server.process.pid), str(server.instance.directory))
+    """Processes of one server, told by the run directory in their environment."""
+    mark = f"CHEST_XRAY_RUN_DIR={server.instance.directory.parent}\0"
     found = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -24,7 +23,7 @@ def session_of(server):
                 state = (entry / "stat").read_text().rsplit(")", 1)[1].split()[0]
             except OSError:
                 continue
-            if marks[1] in environment and state != "Z":
+            if mark in environment and state != "Z":
                 found[int(entry.name)] = (entry / "cmdline").read_bytes()
     return found
 
@@ -45,19 +44,13 @@ def scratch_of(server):
     raise AssertionError("no Java process")
 
 
-def stderr_of(server):
-    port = server.instance.inference_url.rpartition(":")[2]
-    return (server.instance.directory.parent / f"{port}.stderr").read_text()
-
-
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGKILL])
-def test_another_instance_beside_the_first_and_its_end(server, tmp_path, film, signal_number):
+def test_another_instance_beside_the_first_and_its_end(
+    start, server, tmp_path, film, signal_number
+):
     """Tokens off and KServe's envelope on, so that this one differs from the shared one."""
-    other = start_server(
-        tmp_path, TS_DISABLE_TOKEN_AUTHORIZATION="true", TS_SERVICE_ENVELOPE="kserve"
-    )
-    other.wait_banner()
-    assert "is READY" in other.banner, stderr_of(other)
+    other = start(tmp_path, TS_DISABLE_TOKEN_AUTHORIZATION="true", TS_SERVICE_ENVELOPE="kserve")
+    other.wait_ready()
     assert "Authorization" not in other.banner
     body = {"instances": [{"imageUrl": "file:///x"}]}
     answer = requests.post(other.url, json=body)
@@ -76,8 +69,8 @@ def test_another_instance_beside_the_first_and_its_end(server, tmp_path, film, s
     assert session_of(server)
 
 
-def test_killed_while_it_starts(tmp_path):
-    starting = start_server(tmp_path)
+def test_killed_while_it_starts(start, tmp_path):
+    starting = start(tmp_path)
     deadline = time.monotonic() + 60
     while not any(b"model_service_worker" in c for c in session_of(starting).values()):
         assert time.monotonic() < deadline
@@ -86,41 +79,41 @@ def test_killed_while_it_starts(tmp_path):
     assert_gone(starting)
 
 
-def test_a_broken_model_says_why(tmp_path):
+def test_a_broken_model_says_why(start, tmp_path):
     store = tmp_path / "store"
     weights = tmp_path / "weights.pt"
     weights.write_bytes(b"these are no weights")
     archive.build("1.0", weights, store)
-    broken = start_server(tmp_path, TS_MODEL_STORE=str(store))
+    broken = start(tmp_path, TS_MODEL_STORE=str(store))
     assert broken.process.wait(90) == 1
-    text = stderr_of(broken)
+    text = broken.errors
     assert "_load_pickled_model" in text  # the worker's own traceback
     assert "Worker died" not in text
     assert_gone(broken)
 
 
-def test_a_broken_archive_says_why(tmp_path):
+def test_a_broken_archive_says_why(start, tmp_path):
     (tmp_path / "chest-xray-1.0.mar").write_bytes(b"no zip")
-    broken = start_server(tmp_path, TS_MODEL_STORE=str(tmp_path))
+    broken = start(tmp_path, TS_MODEL_STORE=str(tmp_path))
     assert broken.process.wait(90) == 1
-    assert "could not be registered" in stderr_of(broken)
+    assert "chest-xray-1.0.mar is no archive" in broken.errors
 
 
-def test_a_port_in_use_says_so(server, tmp_path):
-    second = start_server(tmp_path, TS_INFERENCE_ADDRESS=server.instance.inference_url)
+def test_a_port_in_use_says_so(start, server, tmp_path):
+    second = start(tmp_path, TS_INFERENCE_ADDRESS=server.instance.inference_url)
     assert second.process.wait(90) == 1
-    text = stderr_of(second)
-    assert "BindException" in text or "in use" in text
+    text = second.errors
+    assert "Address already in use" in text
     assert server.script("manage.py", "ready").returncode == 0
 
 
-def test_the_same_instance_twice(server):
-    again = start_server(
+def test_the_same_instance_twice(start, server):
+    again = start(
         server.instance.directory.parent,
         **{name: server.environment[name] for name in server.environment if name.startswith("TS_")},
     )
     assert again.process.wait(60) == 1
-    assert "already runs" in stderr_of(again)
+    assert "already runs" in again.errors
     assert server.script("manage.py", "ready").returncode == 0
 
 

@@ -35,7 +35,11 @@ def test_a_second_version_from_register_to_unregister(server, second_version, fi
     assert table["1.0"]["default"]
     assert not table["1.1"]["default"]
     assert table["1.1"]["ready"] == 1
-    assert [version_of(server, film, path) for path in ("", "/1.0", "/1.1")] == ["1.0", "1.0", "1.1"]
+    assert [version_of(server, film, path) for path in ("", "/1.0", "/1.1")] == [
+        "1.0",
+        "1.0",
+        "1.1",
+    ]
 
     run = server.script("manage.py", "register", str(second_version))
     assert run.returncode == 1

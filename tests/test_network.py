@@ -1,9 +1,8 @@
 from pathlib import Path
 
 import torch
-from chest_xray_net import ChestXrayNet
-
 from chest_xray.labels import LABELS
+from chest_xray_net import ChestXrayNet
 
 WEIGHTS = Path(__file__).parent.parent / "model" / "weights" / "1.0.pt"
 

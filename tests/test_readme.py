@@ -6,9 +6,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from chest_xray_training.metrics import wilson_interval
-
 from chest_xray.errors import STATUS
+from chest_xray_training.metrics import wilson_interval
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The service, without the server: row -> image source -> bytes -> grayscale -> tensor -> logits -> prediction -> body.
+"""The service without the server: row -> source -> bytes -> grayscale -> tensor -> logits -> body.
 
 One module per arrow, in that order: ``request``, ``fetch``, ``image``, ``transform``,
 (the network), ``prediction``, ``response``; ``batch`` walks them for the rows of one batch.

@@ -13,13 +13,17 @@ from chest_xray.settings import Settings
 
 _MAX_REDIRECTS = 3
 _CHUNK_BYTES = 65_536
-_AGENT = "chest-xray/1.0"
+_HEADERS = {
+    "User-Agent": "chest-xray/1.0",
+    "Accept-Encoding": "identity",  # what is counted is what is kept
+    "Connection": "close",  # a kept connection may be dead, and a fetch is tried once
+}
 
 # One attempt: the caller knows better whether to try again.
 _retries = urllib3.Retry(
     total=_MAX_REDIRECTS, redirect=_MAX_REDIRECTS, connect=0, read=0, status=0, other=0
 )
-_pool = urllib3.PoolManager(retries=_retries, maxsize=32)
+_pool = urllib3.PoolManager(retries=_retries)
 
 
 def fetch(url: str, settings: Settings) -> bytes:
@@ -37,7 +41,7 @@ def fetch(url: str, settings: Settings) -> bytes:
             url,
             preload_content=False,
             timeout=urllib3.Timeout(total=settings.fetch_timeout_s),
-            headers={"User-Agent": _AGENT, "Accept-Encoding": "identity"},
+            headers=_HEADERS,
         )
     except urllib3.exceptions.LocationValueError:
         raise _invalid_url() from None
@@ -49,8 +53,7 @@ def fetch(url: str, settings: Settings) -> bytes:
     except (urllib3.exceptions.HTTPError, OSError) as error:
         raise _upstream_error(error) from None
     finally:
-        # Only a body that was read to its end leaves the connection usable.
-        response.release_conn() if response.isclosed() else response.close()
+        response.close()
 
 
 def _check(url: str) -> None:

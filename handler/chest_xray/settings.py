@@ -10,7 +10,7 @@ class Settings:
     """The ``handler:`` section of ``model-config.yaml``; each default is usable as it is."""
 
     threads: int = 1
-    """CPU threads of one worker. TorchServe starts one worker per core, so more would make them fight."""
+    """CPU threads of one worker; TorchServe starts a worker per core, so more would fight."""
 
     fetch_timeout_s: float = 10.0
     """Seconds from the start of a fetch until its last byte."""

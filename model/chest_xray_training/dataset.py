@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
-from torch import Tensor
-from torch.utils.data import Dataset
-
 from chest_xray.image import decode_grayscale
 from chest_xray.labels import LABELS, parse_label
 from chest_xray.settings import Settings
 from chest_xray.transform import resize, to_tensor
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
 
 SPLITS = ("train", "valid", "test")
 METADATA = "metadata.csv"
@@ -92,9 +91,7 @@ def _from_folders(root: Path) -> list[Film]:
 class FilmDataset(Dataset[tuple[Tensor, int]]):
     """Films as (tensor, target) pairs, decoded and resized once and kept as uint8 (50 KB each)."""
 
-    def __init__(
-        self, films: Sequence[Film], on_film: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, films: Sequence[Film], on_film: Callable[[], None] = lambda: None) -> None:
         """Read every film; ``on_film`` is called after each, for a progress bar.
 
         Raises:

@@ -62,9 +62,9 @@ def train(
     """
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
-    for parameter_reset in model.modules():
-        if hasattr(parameter_reset, "reset_parameters"):
-            parameter_reset.reset_parameters()
+    for module in model.modules():
+        if callable(reset := getattr(module, "reset_parameters", None)):
+            reset()
     model.to(device)
     optimizer = torch.optim.SGD(model.parameters(), lr=recipe.learning_rate)
     history = _resume(out / CHECKPOINT, recipe, model, optimizer, device)
@@ -137,15 +137,16 @@ def _train_epoch(
     torch.manual_seed(recipe.seed * 100_003 + epoch)  # dropout and order of this epoch
     loader = DataLoader(films, recipe.batch_size, shuffle=True)
     model.train()
-    total = 0.0
+    total, count = 0.0, 0
     for step, (images, targets) in enumerate(loader, start=1):
         loss = nn.functional.cross_entropy(model(images.to(device)), targets.to(device))
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         total += loss.item() * len(targets)
+        count += len(targets)
         progress(epoch, step, len(loader))
-    return total / len(films)  # type: ignore[arg-type]
+    return total / count
 
 
 def _validate(model: nn.Module, films: Films, device: torch.device) -> tuple[float, float]:

@@ -7,9 +7,8 @@ from typing import Any
 import matplotlib
 
 matplotlib.use("Agg")  # no screen on a server
-from matplotlib import pyplot as plt  # noqa: E402
-
-from chest_xray.labels import LABELS  # noqa: E402
+from chest_xray.labels import LABELS
+from matplotlib import pyplot as plt
 
 
 def learning_curve(history: Sequence[dict[str, float]], path: Path) -> None:

@@ -17,6 +17,7 @@ from chest_xray.errors import InputError
 from chest_xray.image import decode_grayscale
 from chest_xray.labels import LABELS, parse_label
 from chest_xray.settings import Settings
+
 from chest_xray_training.dataset import IMAGE_SUFFIXES, METADATA, SPLITS
 
 COLUMNS = ("file", "label", "split", "patient_id", "source")
@@ -145,9 +146,7 @@ def prepare(
             left_out["copy of another image"] += len(same) - 1
     if not taken:
         raise ValueError("no usable image")
-    groups = _same_patient(
-        [[film.patient_id for film in copies[digest]] for digest in copies]
-    )
+    groups = _same_patient([[film.patient_id for film in copies[digest]] for digest in copies])
     splits = _split({d: (f.label, groups[f.patient_id]) for d, f in taken.items()}, shares, seed)
 
     counts = {split: dict.fromkeys(LABELS, 0) for split in SPLITS}
