@@ -14,7 +14,7 @@ INSTALLED := .venv/installed
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
-$(INSTALLED): requirements-dev.txt pyproject.toml
+$(INSTALLED): requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "$(PYTHON) is older than Python 3.10" >&2; exit 1; }
 	$(PYTHON) -m venv --clear .venv
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
@@ -32,14 +32,16 @@ serve: archive ## run the server in the foreground; Ctrl-C stops it
 test: archive ## run the whole test suite
 	$(PY) -m pytest
 
+need = $(if $($(1)),,$(error give $(1)=folder))
+
 train: $(INSTALLED) ## train: DATA=folder [PRESET=original|converged]
-	$(PY) scripts/train.py --data '$(DATA)' --preset $(PRESET)
+	$(call need,DATA)$(PY) scripts/train.py --data '$(DATA)' --preset $(PRESET)
 
 evaluate: $(INSTALLED) ## evaluate: DATA=folder [SPLIT=test] [WEIGHTS=weights.pt]
-	$(PY) scripts/evaluate.py --data '$(DATA)' --split $(SPLIT) $(if $(WEIGHTS),--weights '$(WEIGHTS)')
+	$(call need,DATA)$(PY) scripts/evaluate.py --data '$(DATA)' --split $(SPLIT) $(if $(WEIGHTS),--weights '$(WEIGHTS)')
 
 data: $(INSTALLED) ## raw downloads to a data set: OUT=folder [KAGGLE=folder] [LIST='list images']
-	$(PY) scripts/prepare_data.py --out '$(OUT)' $(if $(KAGGLE),--kaggle '$(KAGGLE)') $(if $(LIST),--list $(LIST))
+	$(call need,OUT)$(PY) scripts/prepare_data.py --out '$(OUT)' $(if $(KAGGLE),--kaggle '$(KAGGLE)') $(if $(LIST),--list $(LIST))
 
 check: $(INSTALLED) ## style and types, changing nothing
 	.venv/bin/ruff format --check .

@@ -8,13 +8,14 @@ The same sources give the same bytes: entries are sorted, stored and carry one f
 """
 
 import json
+import os
 import sys
 import tempfile
 import zipfile
 from pathlib import Path
 
 from chest_xray.labels import LABELS
-from cli import ROOT, parser
+from cli import ROOT, parser, run
 from instance import MODEL, MODEL_STORE
 from model_archiver.model_archiver_config import ModelArchiverConfig
 from model_archiver.model_packaging import generate_model_archive
@@ -68,9 +69,9 @@ def build(version: str, weights: Path, store: Path = MODEL_STORE) -> Path:
         finally:
             tempfile.tempdir = outer
         target = archive_path(version, store)
-        partial = scratch / "archive"
+        partial = target.with_suffix(f".{os.getpid()}.partial")
         _zip(exported / MODEL, partial)
-        target.write_bytes(partial.read_bytes())
+        partial.replace(target)  # a server that reads the old one at this moment reads it whole
     return target
 
 
@@ -114,13 +115,9 @@ def main() -> int:
     arguments.add_argument("--store", type=Path, default=MODEL_STORE, help="the model store")
     args = arguments.parse_args()
     weights = args.weights or weights_path(args.version)
-    try:
-        print(build(args.version, weights, args.store))
-    except FileNotFoundError as error:
-        print(f"archive.py: {error}", file=sys.stderr)
-        return 1
+    print(build(args.version, weights, args.store))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

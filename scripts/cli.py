@@ -1,6 +1,8 @@
 """What every command-line tool here shares: help with examples, progress on stderr."""
 
 import argparse
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
@@ -18,6 +20,15 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
     return argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+
+
+def run(main: Callable[[], int]) -> int:
+    """The exit status of ``main``; input that cannot be used is told in one line and gives 1."""
+    try:
+        return main()
+    except (ValueError, OSError) as error:
+        console.print(f"{Path(sys.argv[0]).name}: {error}", soft_wrap=True, markup=False)
+        return 1
 
 
 def progress_bar() -> Progress:

@@ -14,6 +14,7 @@ import random
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +26,8 @@ from chest_xray_training import plots
 from chest_xray_training.dataset import SPLITS, FilmDataset, read_films
 from chest_xray_training.loop import logits_of
 from chest_xray_training.metrics import summarise
-from cli import ROOT, console, parser, progress_bar
+from cli import ROOT, console, parser, progress_bar, run
+from rich.table import Table
 
 _SHEET = 20  # films on the sample sheet
 
@@ -80,10 +82,23 @@ def main() -> int:
         for i in chosen
     ]
     plots.sample_sheet(sheet, samples / f"{args.split}.png")
+    console.print(_table(summary))
     console.print(f"report: {out}\nsample films: {samples / f'{args.split}.png'}", soft_wrap=True)
     print(json.dumps(summary, indent=2))
     return 0
 
 
+def _table(summary: dict[str, Any]) -> Table:
+    """The original project's table, for people."""
+    table = Table("label", "accuracy", "right / all", "95 % interval")
+    for name, row in {**summary["per_label"], "all": summary["overall"]}.items():
+        accuracy = "-" if row["accuracy"] is None else f"{row['accuracy']:.2%}"
+        low, high = row["interval_95"]
+        table.add_row(
+            name, accuracy, f"{row['right']} / {row['count']}", f"{low:.2%} to {high:.2%}"
+        )
+    return table
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

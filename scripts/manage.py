@@ -66,6 +66,8 @@ def set_default(client: TorchServeClient, args: argparse.Namespace) -> Any:
 
 
 def scale(client: TorchServeClient, args: argparse.Namespace) -> Any:
+    if args.workers > (cores := os.cpu_count() or 1):
+        console.print(f"{args.workers} workers will share {cores} cores: expect no more speed")
     client.scale(args.workers, args.version, args.model)
     client.wait_ready(args.workers, args.version, args.model, args.timeout)
     return client.versions(args.model)

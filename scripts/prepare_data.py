@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 from chest_xray_training.prepare import prepare, read_kaggle, read_list
-from cli import parser, progress_bar
+from cli import parser, progress_bar, run
 
 
 def main() -> int:
@@ -38,22 +38,15 @@ def main() -> int:
         arguments.error("give --kaggle or --list")
     if abs(sum(args.shares) - 1) > 1e-6 or min(args.shares) < 0:
         arguments.error("--shares must be three shares that sum to 1")
-    try:
-        films = [film for root in args.kaggle for film in read_kaggle(root)]
-        films += [film for path, images in args.list for film in read_list(path, images)]
-        with progress_bar() as bar:
-            task = bar.add_task("checking films", total=len(films))
-            done = prepare(films, args.out, args.shares, args.seed, lambda: bar.advance(task))
-    except (ValueError, OSError) as error:
-        print(f"prepare_data.py: {error}", file=sys.stderr)
-        return 1
-    print(
-        json.dumps(
-            {"out": str(args.out), "films": done.counts, "left_out": done.left_out}, indent=2
-        )
-    )
+    films = [film for root in args.kaggle for film in read_kaggle(root)]
+    films += [film for path, images in args.list for film in read_list(path, images)]
+    with progress_bar() as bar:
+        task = bar.add_task("checking films", total=len(films))
+        done = prepare(films, args.out, args.shares, args.seed, lambda: bar.advance(task))
+    report = {"out": str(args.out), "films": done.counts, "left_out": done.left_out}
+    print(json.dumps(report, indent=2))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

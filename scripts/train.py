@@ -16,7 +16,7 @@ import torch
 from chest_xray_net import ChestXrayNet
 from chest_xray_training import loop, plots
 from chest_xray_training.dataset import FilmDataset, read_films
-from cli import ROOT, console, parser, progress_bar
+from cli import ROOT, console, parser, progress_bar, run
 
 
 def main() -> int:
@@ -67,4 +67,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

@@ -8,6 +8,7 @@ import prepare_data
 import pytest
 from chest_xray_training.dataset import FilmDataset, read_films
 from chest_xray_training.prepare import prepare, read_kaggle, read_list
+from cli import run
 from films import draw_film, encode
 
 
@@ -122,5 +123,5 @@ def test_script(kaggle, tmp_path, monkeypatch, capsys):
     assert prepare_data.main() == 0
     report = json.loads(capsys.readouterr().out)
     assert sum(sum(labels.values()) for labels in report["films"].values()) == 60
-    assert prepare_data.main() == 1  # never overwrites
+    assert run(prepare_data.main) == 1  # never overwrites
     assert "exists" in capsys.readouterr().err
