@@ -27,6 +27,11 @@ def test_redirects_up_to_three(web):
     assert code_of(web.add("/4", b"", 302, Location=url)) == "upstream_failed"
 
 
+def test_a_redirect_may_be_relative(web):
+    web.add("/film", b"film")
+    assert fetch(web.add("/here", b"", 302, Location="/film"), SETTINGS) == b"film"
+
+
 @pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://127.0.0.1/film"])
 def test_redirect_to_another_scheme(web, target):
     assert code_of(web.add("/scheme", b"", 302, Location=target)) in (

@@ -5,6 +5,8 @@ to disk or logs a URL.
 """
 
 import time
+from contextlib import closing
+from urllib.parse import urljoin
 
 import urllib3
 
@@ -19,11 +21,7 @@ _HEADERS = {
     "Connection": "close",  # a kept connection may be dead, and a fetch is tried once
 }
 
-# One attempt: the caller knows better whether to try again.
-_retries = urllib3.Retry(
-    total=_MAX_REDIRECTS, redirect=_MAX_REDIRECTS, connect=0, read=0, status=0, other=0
-)
-_pool = urllib3.PoolManager(retries=_retries)
+_pool = urllib3.PoolManager(retries=False)  # the caller knows better whether to try again
 
 
 def fetch(url: str, settings: Settings) -> bytes:
@@ -33,27 +31,33 @@ def fetch(url: str, settings: Settings) -> bytes:
         InputError: ``invalid_url``, ``image_not_found``, ``upstream_failed``,
             ``upstream_timeout`` or ``image_too_large``.
     """
-    _check(url)
     deadline = time.monotonic() + settings.fetch_timeout_s
+    for _ in range(_MAX_REDIRECTS + 1):
+        _check(url)
+        with closing(_open(url, deadline)) as response:
+            location = response.get_redirect_location()
+            if not location:
+                _check_status(response.status)
+                return _read(response, deadline, settings.max_image_bytes)
+            url = urljoin(url, location)
+    raise InputError("upstream_failed", "The image's server redirects too often.")
+
+
+def _open(url: str, deadline: float) -> urllib3.BaseHTTPResponse:
+    """One request, answered by its headers; its body is still to be read."""
     try:
-        response = _pool.request(
+        return _pool.request(
             "GET",
             url,
+            redirect=False,
             preload_content=False,
-            timeout=urllib3.Timeout(total=settings.fetch_timeout_s),
+            timeout=urllib3.Timeout(total=max(0.001, deadline - time.monotonic())),
             headers=_HEADERS,
         )
     except urllib3.exceptions.LocationValueError:
         raise _invalid_url() from None
     except urllib3.exceptions.HTTPError as error:
         raise _upstream_error(error) from None
-    try:
-        _check_status(response.status)
-        return _read(response, deadline, settings.max_image_bytes)
-    except (urllib3.exceptions.HTTPError, OSError) as error:
-        raise _upstream_error(error) from None
-    finally:
-        response.close()
 
 
 def _check(url: str) -> None:
@@ -79,12 +83,15 @@ def _read(response: urllib3.BaseHTTPResponse, deadline: float, limit: int) -> by
     if (response.length_remaining or 0) > limit:  # Content-Length, where it makes sense
         raise too_large
     body = bytearray()
-    while chunk := response.read1(_CHUNK_BYTES):
-        body += chunk
-        if len(body) > limit:
-            raise too_large
-        if time.monotonic() > deadline:
-            raise _timeout()
+    try:
+        while chunk := response.read1(_CHUNK_BYTES):
+            body += chunk
+            if len(body) > limit:
+                raise too_large
+            if time.monotonic() > deadline:
+                raise _timeout()
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        raise _upstream_error(error) from None
     return bytes(body)
 
 
