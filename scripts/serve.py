@@ -224,8 +224,9 @@ def main() -> int:
     def on_signal(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, on_signal)
-    signal.signal(signal.SIGHUP, on_signal)
+    # SIGINT too: a shell script starts its background jobs with that signal ignored.
+    for stopping in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(stopping, on_signal)
     server = Server(Instance.from_environment())
     try:
         archive = archive_path(args.version, server.instance.model_store)
