@@ -41,7 +41,7 @@ ENV TS_INFERENCE_ADDRESS=http://0.0.0.0:8080 \
 EXPOSE 8080 7070
 USER 10001
 # The open port says nothing: healthy means that a worker is READY.
-HEALTHCHECK --interval=10s --timeout=10s --start-period=60s \
+HEALTHCHECK --interval=30s --timeout=10s --start-period=60s \
     CMD ["/opt/venv/bin/python", "scripts/manage.py", "ready"]
 ENTRYPOINT ["/opt/venv/bin/python", "scripts/serve.py"]
 
