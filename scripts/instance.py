@@ -118,6 +118,7 @@ def _reachable(address: str) -> str:
     """A listening address as a client on this machine dials it."""
     parts = urlsplit(address.rstrip("/"))
     host = "127.0.0.1" if parts.hostname in ("0.0.0.0", "localhost", "::") else parts.hostname
+    host = f"[{host}]" if host and ":" in host else host  # IPv6
     port = parts.port or {"http": 80, "https": 443}[parts.scheme]
     return f"{parts.scheme}://{host}:{port}"
 

@@ -120,6 +120,7 @@ def _into_store(archive: Path) -> str:
 
 
 def _show(result: Any, as_json: bool) -> None:
+    """A list of versions, or TorchServe's description of one."""
     if isinstance(result, list):
         rows = [
             {
@@ -131,16 +132,23 @@ def _show(result: Any, as_json: bool) -> None:
             }
             for version in result
         ]
-        if as_json:
-            print(json.dumps(rows, indent=2))
-            return
         table = Table("model", "version", "default", "workers READY")
         for row in rows:
             count = f"{row['ready']} of {row['workers']}"
             table.add_row(row["model"], row["version"], "yes" if row["default"] else "", count)
-        Console().print(table)
+        shown: Any = rows
     else:
-        print(json.dumps(result, indent=2))
+        table = Table("field", "value")
+        for field, value in result.items():
+            lines = value if isinstance(value, list) else [value]
+            for line in lines:
+                pairs = line.items() if isinstance(line, dict) else [("", line)]
+                table.add_row(field, "  ".join(f"{k} {v}".strip() for k, v in pairs))
+        shown = result
+    if as_json:
+        print(json.dumps(shown, indent=2))
+    else:
+        Console().print(table)
 
 
 def _arguments() -> argparse.Namespace:

@@ -165,6 +165,7 @@ def _environment(instance: Instance, scratch: Path, archive: Path) -> dict[str, 
     environment = {
         "TS_LOAD_MODELS": f"{MODEL}={archive.name}",
         **os.environ,
+        "TS_MODEL_STORE": str(instance.model_store),
         "LOG_LOCATION": str(instance.logs),
         "METRICS_LOCATION": str(instance.logs),
         "TMPDIR": str(scratch),

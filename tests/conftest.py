@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 from films import draw_film, encode
+from hypothesis import HealthCheck, settings
 from instance import Instance
 from torchserve_client import TorchServeClient
 
@@ -30,6 +31,9 @@ def die_with_parent() -> None:
 
 
 def pytest_configure() -> None:
+    # No clock in a test: a busy machine must not fail one.
+    settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("here")
     # A suite that is killed half-way leaves nothing behind: SIGTERM becomes an orderly end, in
     # which fixtures stop their servers, and the death of `make` becomes a SIGTERM.
     signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))

@@ -69,7 +69,7 @@ def test_body_shorter_than_declared(web):
 def test_slow_drip_ends_on_time(web):
     start = time.monotonic()
     assert code_of(web.add_drip("/drip", seconds=6)) == "upstream_timeout"
-    assert time.monotonic() - start < 2.5
+    assert time.monotonic() - start < 4
 
 
 @pytest.mark.parametrize(

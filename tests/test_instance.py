@@ -21,6 +21,11 @@ def test_environment_wins_and_every_address_is_dialled_here(monkeypatch):
     assert Instance.from_environment().inference_url == "http://127.0.0.1:9000"
 
 
+def test_ipv6(monkeypatch):
+    monkeypatch.setenv("TS_INFERENCE_ADDRESS", "http://[::1]:9000")
+    assert Instance.from_environment().inference_url == "http://[::1]:9000"
+
+
 def test_a_client_may_know_one_address_only(monkeypatch):
     monkeypatch.setenv("TS_INFERENCE_ADDRESS", "http://127.0.0.1:9000")
     monkeypatch.setenv("TS_MANAGEMENT_ADDRESS", "http://127.0.0.1:9001")

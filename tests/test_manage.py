@@ -66,7 +66,9 @@ def test_a_second_version_from_register_to_unregister(server, second_version, fi
 
 
 def test_describe_and_ready(server):
-    assert json.loads(succeed(server, "describe", "--version", "1.0"))["modelVersion"] == "1.0"
+    described = json.loads(succeed(server, "describe", "--version", "1.0", "--json"))
+    assert described["modelVersion"] == "1.0"
+    assert "READY" in succeed(server, "describe")
     assert json.loads(succeed(server, "ready", "--json"))[0]["default"]
 
 

@@ -77,6 +77,15 @@ def test_covidx_lists(tmp_path, text):
     ]
 
 
+def test_a_patient_of_two_lists_is_one_patient(tmp_path):
+    for name in ("train", "test"):
+        (tmp_path / f"{name}.txt").write_text(f"{name}.jpg normal 12\n")
+    [train] = read_list(tmp_path / "train.txt", tmp_path)
+    [test] = read_list(tmp_path / "test.txt", tmp_path)
+    assert train.patient_id == test.patient_id
+    assert train.source != test.source
+
+
 @pytest.mark.parametrize(
     ("text", "named"), [("", "empty"), ("1 a.jpg lupus\n", "label"),
                         ("1 a.jpg normal\n2 b.jpg lupus\n", "line 2"),

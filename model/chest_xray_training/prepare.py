@@ -105,9 +105,10 @@ def read_list(path: Path, images: Path) -> list[RawFilm]:
             label = parse_label(cell["label"])
         except ValueError as error:
             raise ValueError(f"{path}, line {number}: {error}") from None
+        # Without a source, equal patients of two lists (train and test, say) are the same one.
+        patient = f"{cell.get('source') or 'list'}-{cell.get('patient') or cell['file']}"
         source = cell.get("source") or path.stem
-        patient = cell.get("patient") or cell["file"]
-        films.append(RawFilm(images / cell["file"], label, f"{source}-{patient}", source))
+        films.append(RawFilm(images / cell["file"], label, patient, source))
     return films
 
 
