@@ -30,13 +30,19 @@ def die_with_parent() -> None:
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
 def pytest_configure() -> None:
     # No clock in a test: a busy machine must not fail one.
     settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("here")
-    # A suite that is killed half-way leaves nothing behind: SIGTERM becomes an orderly end, in
-    # which fixtures stop their servers, and the death of `make` becomes a SIGTERM.
-    signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+    # A suite that is killed half-way leaves nothing behind: signals become an orderly end, in which
+    # fixtures stop their servers, and the death of `make` becomes a signal. SIGINT is among them
+    # since a shell script starts background jobs with it ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     if sys.platform == "linux" and os.getppid() != 1:
         die_with_parent()
 
