@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from ts.torch_handler.image_classifier import ImageClassifier
+
 from chest_xray.batch import Batch, Outcome, load_images
 from chest_xray.errors import InputError
 from chest_xray.labels import LABELS
@@ -12,7 +14,6 @@ from chest_xray.request import ImageSource, parse_source
 from chest_xray.response import render
 from chest_xray.settings import Settings
 from chest_xray.transform import CHANNELS, SIZE
-from ts.torch_handler.image_classifier import ImageClassifier
 
 # TorchServe logs a line per request and a traceback per body that is no JSON at the root logger
 # (the caller gets an error instead), and its metric lines at "ts"; real faults stay visible.

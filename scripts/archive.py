@@ -14,11 +14,12 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+from model_archiver.model_archiver_config import ModelArchiverConfig
+from model_archiver.model_packaging import generate_model_archive
+
 from chest_xray.labels import LABELS
 from cli import ROOT, parser, run
 from instance import MODEL, MODEL_STORE
-from model_archiver.model_archiver_config import ModelArchiverConfig
-from model_archiver.model_packaging import generate_model_archive
 
 VERSION = "1.0"
 """The version that `make serve` starts with."""

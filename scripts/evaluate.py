@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from rich.table import Table
+
 from archive import VERSION, weights_path
 from chest_xray.labels import LABELS
 from chest_xray.prediction import predict
@@ -27,7 +29,6 @@ from chest_xray_training.dataset import SPLITS, FilmDataset, read_films
 from chest_xray_training.loop import logits_of
 from chest_xray_training.metrics import summarise
 from cli import ROOT, console, parser, progress_bar, run
-from rich.table import Table
 
 _SHEET = 20  # films on the sample sheet
 

@@ -20,11 +20,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+from rich.table import Table
+
 from archive import verify
 from cli import console, parser
 from instance import MODEL, Instance
-from rich.console import Console
-from rich.table import Table
 from torchserve_client import ServerError, ServerUnreachable, TorchServeClient, Version
 
 

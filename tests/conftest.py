@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from films import draw_film, encode
 from hypothesis import HealthCheck, settings
+
+from films import draw_film, encode
 from instance import Instance
 from torchserve_client import TorchServeClient
 

@@ -4,8 +4,9 @@ import sys
 import zipfile
 from pathlib import Path
 
-import archive
 import pytest
+
+import archive
 from chest_xray.labels import LABELS
 
 WEIGHTS = archive.weights_path("1.0")

@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from chest_xray_training.dataset import FilmDataset, read_films
 from films import draw_film, encode
 

@@ -1,6 +1,7 @@
 import time
 
 import pytest
+
 from chest_xray.errors import InputError
 from chest_xray.fetch import fetch
 from chest_xray.settings import Settings

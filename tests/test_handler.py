@@ -4,12 +4,13 @@ import json
 import zipfile
 from types import SimpleNamespace
 
-import archive
 import pytest
 import torch
+from ts.context import Context, RequestProcessor
+
+import archive
 from chest_xray_handler import ChestXrayHandler
 from films import draw_film, encode
-from ts.context import Context, RequestProcessor
 
 FILM = encode(draw_film(1), "PNG")
 

@@ -3,12 +3,13 @@ import zlib
 
 import numpy as np
 import pytest
-from chest_xray.errors import InputError
-from chest_xray.image import decode_grayscale
-from films import draw_film, encode, forms
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+
+from chest_xray.errors import InputError
+from chest_xray.image import decode_grayscale
+from films import draw_film, encode, forms
 
 FILM = draw_film(3)
 LIMIT = 1_000_000

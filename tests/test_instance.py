@@ -1,4 +1,5 @@
 import pytest
+
 from instance import Instance
 
 

@@ -1,4 +1,5 @@
 import pytest
+
 from chest_xray.labels import LABELS, parse_label
 
 

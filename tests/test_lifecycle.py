@@ -5,9 +5,10 @@ import signal
 import time
 from pathlib import Path
 
-import archive
 import pytest
 import requests
+
+import archive
 
 pytestmark = pytest.mark.e2e
 

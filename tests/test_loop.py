@@ -4,9 +4,10 @@ import json
 
 import pytest
 import torch
-from chest_xray_training.loop import CHECKPOINT, HISTORY, PRESETS, WEIGHTS, Recipe, train
 from torch import nn
 from torch.utils.data import TensorDataset
+
+from chest_xray_training.loop import CHECKPOINT, HISTORY, PRESETS, WEIGHTS, Recipe, train
 
 RECIPE = Recipe(epochs=4, patience=4, batch_size=4, seed=7)
 CPU = torch.device("cpu")

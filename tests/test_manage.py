@@ -2,9 +2,10 @@
 
 import json
 
-import archive
 import pytest
 import requests
+
+import archive
 
 pytestmark = pytest.mark.e2e
 

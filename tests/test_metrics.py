@@ -1,4 +1,5 @@
 import pytest
+
 from chest_xray_training.metrics import confusion_matrix, summarise, wilson_interval
 
 TRUTHS = ["normal"] * 4 + ["pneumonia"] * 2

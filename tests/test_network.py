@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import torch
+
 from chest_xray.labels import LABELS
 from chest_xray_net import ChestXrayNet
 

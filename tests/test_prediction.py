@@ -2,12 +2,13 @@ import json
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
 from chest_xray.errors import STATUS, TYPE, InputError
 from chest_xray.labels import LABELS
 from chest_xray.prediction import predict
 from chest_xray.response import render
-from hypothesis import given
-from hypothesis import strategies as st
 
 
 @given(st.lists(st.lists(st.floats(-50, 50), min_size=3, max_size=3), min_size=1, max_size=5))

@@ -4,8 +4,9 @@ import csv
 import json
 from collections import defaultdict
 
-import prepare_data
 import pytest
+
+import prepare_data
 from chest_xray_training.dataset import FilmDataset, read_films
 from chest_xray_training.prepare import prepare, read_kaggle, read_list
 from cli import run

@@ -6,8 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import archive
 import pytest
+
+import archive
 from chest_xray.errors import STATUS
 from chest_xray_training.metrics import wilson_interval
 

@@ -4,10 +4,11 @@ import base64
 import json
 
 import pytest
-from chest_xray.errors import InputError
-from chest_xray.request import ImageUrl, InlineImage, parse_source
 from hypothesis import given
 from hypothesis import strategies as st
+
+from chest_xray.errors import InputError
+from chest_xray.request import ImageUrl, InlineImage, parse_source
 
 IMAGE = b"\x89PNG\r\n\x1a\n and so on"
 BASE64 = base64.b64encode(IMAGE).decode()

@@ -15,6 +15,7 @@ import pytest
 import requests
 import torch
 import ts
+
 from archive import weights_path
 from chest_xray.image import decode_grayscale
 from chest_xray.prediction import predict

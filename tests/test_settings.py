@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from chest_xray.settings import Settings
 
 CONFIG = Path(__file__).parent.parent / "config" / "model-config.yaml"

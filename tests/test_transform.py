@@ -1,13 +1,14 @@
 import numpy as np
 import torch
+from PIL import Image
+from torchvision import transforms
+
 from chest_xray.batch import load_images
 from chest_xray.request import InlineImage
 from chest_xray.settings import Settings
 from chest_xray.transform import resize, to_tensor
 from chest_xray_training.dataset import Film, FilmDataset
 from films import draw_film, encode
-from PIL import Image
-from torchvision import transforms
 
 
 def test_it_is_the_original_transform():

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
 from chest_xray.image import decode_grayscale
 from chest_xray.labels import LABELS, parse_label
 from chest_xray.settings import Settings
 from chest_xray.transform import resize, to_tensor
-from numpy.typing import NDArray
-from torch import Tensor
-from torch.utils.data import Dataset
 
 SPLITS = ("train", "valid", "test")
 METADATA = "metadata.csv"

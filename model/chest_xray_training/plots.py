@@ -7,8 +7,9 @@ from typing import Any
 import matplotlib
 
 matplotlib.use("Agg")  # no screen on a server
-from chest_xray.labels import LABELS
 from matplotlib import pyplot as plt
+
+from chest_xray.labels import LABELS
 
 
 def learning_curve(history: Sequence[dict[str, float]], path: Path) -> None:

@@ -17,7 +17,6 @@ from chest_xray.errors import InputError
 from chest_xray.image import decode_grayscale
 from chest_xray.labels import LABELS, parse_label
 from chest_xray.settings import Settings
-
 from chest_xray_training.dataset import IMAGE_SUFFIXES, METADATA, SPLITS
 
 COLUMNS = ("file", "label", "split", "patient_id", "source")
