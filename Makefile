@@ -29,7 +29,7 @@ archive: $(INSTALLED) ## build the archive: VERSION=1.0 [WEIGHTS=weights.pt]
 serve: archive ## run the server in the foreground; Ctrl-C stops it
 	$(PY) scripts/serve.py --version $(VERSION)
 
-test: archive ## run the whole test suite
+test: $(INSTALLED) ## run the whole test suite
 	$(PY) -m pytest
 
 need = $(if $($(1)),,$(error give $(1)=folder))

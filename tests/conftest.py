@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+import archive
 from films import draw_film, encode
 from instance import Instance
 from torchserve_client import TorchServeClient
@@ -106,8 +107,11 @@ def web() -> Iterator[WebServer]:
         def log_message(self, *args: Any) -> None:
             pass
 
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    http.daemon_threads = True
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+        request_queue_size = 128  # the default of 5 makes a burst of connections wait a second
+
+    http = Server(("127.0.0.1", 0), Handler)
     server = WebServer(f"http://127.0.0.1:{http.server_port}")
     threading.Thread(target=http.serve_forever, daemon=True).start()
     yield server
@@ -222,12 +226,21 @@ def start_server(run_dir: Path, **environment: str) -> RunningServer:
     return RunningServer(process, everything, instance, output)
 
 
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model store of the tests' own, with the archive of the committed weights."""
+    folder = tmp_path_factory.mktemp("model-store")
+    archive.build("1.0", archive.weights_path("1.0"), folder)
+    return folder
+
+
 @pytest.fixture
-def start() -> Iterator[Callable[..., RunningServer]]:
+def start(store: Path) -> Iterator[Callable[..., RunningServer]]:
     """start_server for one test, which may forget about stopping."""
     started: list[RunningServer] = []
 
     def starter(*arguments: Any, **environment: str) -> RunningServer:
+        environment = {"TS_MODEL_STORE": str(store), **environment}
         started.append(start_server(*arguments, **environment))
         return started[-1]
 
@@ -237,9 +250,9 @@ def start() -> Iterator[Callable[..., RunningServer]]:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """The committed archive, served with the committed configuration."""
-    running = start_server(tmp_path_factory.mktemp("run"))
+def server(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """The committed weights, served with the committed configuration."""
+    running = start_server(tmp_path_factory.mktemp("run"), TS_MODEL_STORE=str(store))
     try:
         running.wait_ready()
         yield running

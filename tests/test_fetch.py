@@ -1,4 +1,5 @@
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -18,6 +19,12 @@ def code_of(url):
 
 def test_body(web):
     assert fetch(web.add("/film.png", b"x" * 1000), SETTINGS) == b"x" * 1000
+
+
+def test_a_server_that_closes_without_saying_so(web):
+    url = web.add("/closes", b"x")
+    with ThreadPoolExecutor(8) as executor:
+        assert set(executor.map(lambda _: fetch(url, SETTINGS), range(400))) == {b"x"}
 
 
 def test_redirects_up_to_three(web):

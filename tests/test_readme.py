@@ -65,11 +65,12 @@ def test_make_lines_are_understood():
 
 
 @pytest.mark.e2e
-def test_script_lines_run_in_order(server, film, tmp_path):
+def test_script_lines_run_in_order(server, store, film, tmp_path):
     """Each line with a script, as it stands, against a real server; then all is as it was."""
-    second = archive.build("1.1", archive.weights_path("1.0"))
+    archive.build("1.1", archive.weights_path("1.0"), store)
     (tmp_path / "film.png").write_bytes(film)
-    (tmp_path / "build").symlink_to(ROOT / "build")
+    (tmp_path / "build").mkdir()
+    (tmp_path / "build" / "model-store").symlink_to(store)
     lines = [line for line in shell_lines() if "scripts/" in line]
     assert len(lines) >= 6
     for name in (
@@ -78,23 +79,20 @@ def test_script_lines_run_in_order(server, film, tmp_path):
         "unregister 1.1",
     ):
         lines.append(f".venv/bin/python scripts/manage.py {name}")
-    try:
-        for line in lines:
-            run = subprocess.run(
-                line.replace(".venv/bin/python ", f"{sys.executable} ").replace(
-                    "scripts/", f"{ROOT}/scripts/"
-                ),
-                shell=True,
-                cwd=tmp_path,
-                env=server.environment,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            assert run.returncode == 0, (line, run.stderr)
-            if "predict.py" in line:
-                [shown] = [json.loads(block) for block in blocks("json") if '"label"' in block]
-                assert set(shown) == set(json.loads(run.stdout))
-    finally:
-        second.unlink()
+    for line in lines:
+        run = subprocess.run(
+            line.replace(".venv/bin/python ", f"{sys.executable} ").replace(
+                "scripts/", f"{ROOT}/scripts/"
+            ),
+            shell=True,
+            cwd=tmp_path,
+            env=server.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert run.returncode == 0, (line, run.stderr)
+        if "predict.py" in line:
+            [shown] = [json.loads(block) for block in blocks("json") if '"label"' in block]
+            assert set(shown) == set(json.loads(run.stdout))
     assert list(server.table()) == ["1.0"]

@@ -18,10 +18,8 @@ _CHUNK_BYTES = 65_536
 _HEADERS = {
     "User-Agent": "chest-xray/1.0",
     "Accept-Encoding": "identity",  # what is counted is what is kept
-    "Connection": "close",  # a kept connection may be dead, and a fetch is tried once
+    "Connection": "close",
 }
-
-_pool = urllib3.PoolManager(retries=False)  # the caller knows better whether to try again
 
 
 def fetch(url: str, settings: Settings) -> bytes:
@@ -34,7 +32,12 @@ def fetch(url: str, settings: Settings) -> bytes:
     deadline = time.monotonic() + settings.fetch_timeout_s
     for _ in range(_MAX_REDIRECTS + 1):
         _check(url)
-        with closing(_open(url, deadline)) as response:
+        # A pool of its own, so that no connection is used twice: a kept one may be dead already,
+        # and a fetch is tried once, since the caller knows better whether to try again.
+        with (
+            urllib3.PoolManager(retries=False) as pool,
+            closing(_open(pool, url, deadline)) as response,
+        ):
             location = response.get_redirect_location()
             if not location:
                 _check_status(response.status)
@@ -43,10 +46,10 @@ def fetch(url: str, settings: Settings) -> bytes:
     raise InputError("upstream_failed", "The image's server redirects too often.")
 
 
-def _open(url: str, deadline: float) -> urllib3.BaseHTTPResponse:
+def _open(pool: urllib3.PoolManager, url: str, deadline: float) -> urllib3.BaseHTTPResponse:
     """One request, answered by its headers; its body is still to be read."""
     try:
-        return _pool.request(
+        return pool.request(
             "GET",
             url,
             redirect=False,
