@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
@@ -37,6 +38,9 @@ EXAMPLE_URL = (
     "master/images/01E392EE-69F9-4E33-BFCE-E5C968654078.jpeg"
 )
 """A public film, for the printed example."""
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What ends the server in order. SIGINT must be caught explicitly: a shell script starts its
+background jobs with it ignored."""
 _START_TIMEOUT_S = 180
 _STOP_TIMEOUT_S = 5  # TorchServe itself takes about 3 s
 
@@ -186,13 +190,21 @@ def _guard(group: int, scratch: Path) -> None:
     nowhere = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(nowhere, stream)
-    for caught in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(caught, signal.SIG_IGN)
+    _on_stopping(signal.SIG_IGN)
     os.read(ours, 1)  # returns when our last copy of the other end is closed
     with suppress(ProcessLookupError):
         os.killpg(group, signal.SIGKILL)
     shutil.rmtree(scratch, ignore_errors=True)
     os._exit(0)
+
+
+def _on_stopping(action: Callable[[int, Any], None] | signal.Handlers) -> None:
+    for number in _STOPPING:
+        signal.signal(number, action)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _banner(instance: Instance, description: dict[str, Any]) -> str:
@@ -223,12 +235,7 @@ def main() -> int:
     arguments.add_argument("--version", default=VERSION, help="model version to start with")
     args = arguments.parse_args()
 
-    def on_signal(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    # SIGINT too: a shell script starts its background jobs with that signal ignored.
-    for stopping in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(stopping, on_signal)
+    _on_stopping(_interrupt)
     server = Server(Instance.from_environment())
     try:
         archive = archive_path(args.version, server.instance.model_store)
@@ -246,8 +253,7 @@ def main() -> int:
         print(f"serve.py: {error}", file=sys.stderr)
         return 1
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not cut this short
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        _on_stopping(signal.SIG_IGN)  # a second Ctrl-C must not cut this short
         server.stop()
 
 

@@ -1,7 +1,6 @@
 """The one client of TorchServe's inference and management APIs."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,7 +75,6 @@ class TorchServeClient:
         body: bytes | dict[str, Any],
         version: str | None = None,
         model: str = MODEL,
-        timeout_s: float = _TIMEOUT_S,
     ) -> dict[str, Any]:
         """Classify an encoded image (bytes) or what a JSON object names.
 
@@ -88,7 +86,7 @@ class TorchServeClient:
         if isinstance(body, bytes):
             # Without a type of its own it would pass for a form.
             content = {"data": body, "headers": {"Content-Type": "application/octet-stream"}}
-        answer: dict[str, Any] = self._call("inference", "POST", path, timeout_s, **content)
+        answer: dict[str, Any] = self._call("inference", "POST", path, **content)
         return answer
 
     # Management
@@ -142,22 +140,17 @@ class TorchServeClient:
         version: str | None = None,
         model: str = MODEL,
         timeout_s: float = 120,
-        check: Callable[[], None] = lambda: None,
     ) -> None:
         """Return once the version has exactly this many workers and all are READY.
 
         Asking again is asynchronous on purpose: a synchronous call would hold one of the threads
         that serve predictions.
 
-        Args:
-            check: called at each look; may raise to end the wait early.
-
         Raises:
             TimeoutError: they were not in time.
         """
         deadline = time.monotonic() + timeout_s
         while True:
-            check()
             statuses = [worker["status"] for worker in self.describe(model, version)["workers"]]
             if statuses == ["READY"] * workers:
                 return
@@ -165,15 +158,13 @@ class TorchServeClient:
                 raise TimeoutError(f"workers are {statuses or 'none'} after {timeout_s:.0f} s")
             time.sleep(_POLL_S)
 
-    def _call(
-        self, api: str, method: str, path: str, timeout_s: float = _TIMEOUT_S, **content: Any
-    ) -> Any:
+    def _call(self, api: str, method: str, path: str, **content: Any) -> Any:
         headers = content.pop("headers", {})
         if key := self._keys[api]:
             headers["Authorization"] = f"Bearer {key}"
         try:
             response = self._session.request(
-                method, self._urls[api] + path, headers=headers, timeout=timeout_s, **content
+                method, self._urls[api] + path, headers=headers, timeout=_TIMEOUT_S, **content
             )
         except requests.RequestException as error:
             raise ServerUnreachable(f"{self._urls[api]}: {type(error).__name__}") from error
