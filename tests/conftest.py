@@ -60,6 +60,8 @@ class WebServer:
     """A real web server on loopback that answers what a test registered."""
 
     url: str
+    host: str
+    """As a setting names it."""
     pages: dict[str, Callable[[BaseHTTPRequestHandler], None]] = field(default_factory=dict)
 
     def add(self, path: str, body: bytes, status: int = 200, **headers: str) -> str:
@@ -112,11 +114,39 @@ def web() -> Iterator[WebServer]:
         request_queue_size = 128  # the default of 5 makes a burst of connections wait a second
 
     http = Server(("127.0.0.1", 0), Handler)
-    server = WebServer(f"http://127.0.0.1:{http.server_port}")
+    host = f"127.0.0.1:{http.server_port}"
+    server = WebServer(f"http://{host}", host)
     threading.Thread(target=http.serve_forever, daemon=True).start()
     yield server
     http.shutdown()
     http.server_close()
+
+
+class Alone:
+    """A listener on loopback that nobody may reach; counts who does."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self.connections = 0
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        with suppress(OSError):
+            while True:
+                self._listener.accept()[0].close()
+                self.connections += 1
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+
+@pytest.fixture(scope="session")
+def alone() -> Iterator[Alone]:
+    listener = Alone()
+    yield listener
+    listener.close()
 
 
 def free_ports(count: int) -> list[int]:
@@ -235,12 +265,16 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def start(store: Path) -> Iterator[Callable[..., RunningServer]]:
+def start(store: Path, web: WebServer) -> Iterator[Callable[..., RunningServer]]:
     """start_server for one test, which may forget about stopping."""
     started: list[RunningServer] = []
 
     def starter(*arguments: Any, **environment: str) -> RunningServer:
-        environment = {"TS_MODEL_STORE": str(store), **environment}
+        environment = {
+            "TS_MODEL_STORE": str(store),
+            "CHEST_XRAY_ALLOWED_HOSTS": web.host,
+            **environment,
+        }
         started.append(start_server(*arguments, **environment))
         return started[-1]
 
@@ -250,9 +284,16 @@ def start(store: Path) -> Iterator[Callable[..., RunningServer]]:
 
 
 @pytest.fixture(scope="session")
-def server(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """The committed weights, served with the committed configuration."""
-    running = start_server(tmp_path_factory.mktemp("run"), TS_MODEL_STORE=str(store))
+def server(
+    store: Path, web: WebServer, alone: Alone, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningServer]:
+    """The committed weights, served with the committed configuration, trusting the web server."""
+    running = start_server(
+        tmp_path_factory.mktemp("run"),
+        TS_MODEL_STORE=str(store),
+        CHEST_XRAY_ALLOWED_HOSTS=web.host,
+        CHEST_XRAY_ALLOWED_PORTS=str(alone.port),
+    )
     try:
         running.wait_ready()
         yield running

@@ -62,6 +62,33 @@ def test_neither_jpeg_nor_png(data):
     assert code_of(data) == "unsupported_image"
 
 
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        (encode(FILM, "GIF"), "GIF"),
+        (encode(FILM, "TIFF"), "TIFF"),
+        (encode(FILM, "WEBP"), "WebP"),
+        (encode(FILM, "BMP"), "BMP"),
+        (encode(FILM, "JPEG2000"), "JPEG 2000"),
+        (b"%PDF-1.7\n", "PDF"),
+        (b"<?xml version='1.0'?>\n<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG"),
+        (b"<?xml version='1.0'?><a/>", "XML"),
+        (b"\xef\xbb\xbf <!DOCTYPE HTML><title>404", "HTML"),
+        (b'{"error": "no film"}', "JSON"),
+        (b"PK\x03\x04film.dcm", "ZIP"),
+        (b"\x1f\x8b\x08", "gzip"),
+        (b"\0\0\0\x20ftypavif", "AVIF"),
+        (b"no film", "text"),
+        (bytes(range(256)), "something else"),
+    ],
+)
+def test_what_was_found_is_said(data, found):
+    with pytest.raises(InputError) as caught:
+        decode_grayscale(data, LIMIT)
+    assert caught.value.code == "unsupported_image"
+    assert found in caught.value.message
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 @pytest.mark.parametrize("share", [0.01, 0.5, 0.95])
 def test_cut_off(kind, share):
@@ -76,6 +103,18 @@ def test_too_many_pixels_by_header_alone(side):
     chunk += struct.pack(">I", zlib.crc32(b"IHDR" + header))
     idat = struct.pack(">I", 0) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
     assert code_of(b"\x89PNG\r\n\x1a\n" + chunk + idat) == "image_too_large"
+
+
+def test_multi_picture_jpeg():
+    frames = [Image.fromarray(draw_film(seed)) for seed in (1, 2)]
+    data = encode(FILM, "MPO", save_all=True, append_images=frames)
+    assert data.startswith(b"\xff\xd8\xff")
+    assert code_of(data) == "unsupported_image"
+
+
+def test_damaged_exif_is_ignored():
+    data = encode(FILM, "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff" + b"\xff" * 40)
+    assert decode_grayscale(data, LIMIT).shape == FILM.shape
 
 
 def test_animated_png():

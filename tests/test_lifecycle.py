@@ -1,6 +1,5 @@
 """Starting, failing and stopping the real server."""
 
-import os
 import signal
 import time
 from pathlib import Path
@@ -9,6 +8,7 @@ import pytest
 import requests
 
 import archive
+from chest_xray.slots import cores
 
 pytestmark = pytest.mark.e2e
 
@@ -118,9 +118,10 @@ def test_the_same_instance_twice(start, server):
     assert server.script("manage.py", "ready").returncode == 0
 
 
-def test_threads_stay_within_the_cores(server):
-    """One worker per core, one thread each."""
+def test_two_workers_per_core_of_which_one_computes(server):
+    """While one waits for images, another has the core; see test_slots for the limit itself."""
     workers = [
         pid for pid, command in session_of(server).items() if b"model_service_worker" in command
     ]
-    assert 1 <= len(workers) <= (os.cpu_count() or 1)
+    assert len(workers) == 2 * cores()
+    assert len(list(scratch_of(server).glob("chest-xray-slot-*"))) == cores()

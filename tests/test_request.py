@@ -2,6 +2,7 @@
 
 import base64
 import json
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -22,6 +23,10 @@ URL = "https://example.org/film.png"
         ({"body": {"imageUrl": URL}}, ImageUrl(URL)),
         ({"body": {"data": BASE64}}, InlineImage(IMAGE)),
         ({"body": {"data": BASE64[:8] + "\n" + BASE64[8:]}}, InlineImage(IMAGE)),
+        ({"body": {"imageUrl": f"data:image/png;base64,{BASE64}"}}, InlineImage(IMAGE)),
+        ({"body": {"data": f"data:image/png;base64,{BASE64}"}}, InlineImage(IMAGE)),
+        ({"body": {"imageUrl": f"DATA:;Base64,{quote(BASE64, safe='')}"}}, InlineImage(IMAGE)),
+        ({"body": {"imageUrl": "data:," + quote(IMAGE)}}, InlineImage(IMAGE)),
         # any other type
         ({"body": bytearray(IMAGE)}, InlineImage(IMAGE)),
         ({"body": bytearray(b'  {"imageUrl": "%s"}' % URL.encode())}, ImageUrl(URL)),
@@ -30,6 +35,7 @@ URL = "https://example.org/film.png"
         ({"file": bytearray(IMAGE)}, InlineImage(IMAGE)),
         ({"data": bytearray(IMAGE)}, InlineImage(IMAGE)),
         ({"data": bytearray(BASE64.encode())}, InlineImage(IMAGE)),
+        ({"data": bytearray(f"data:;base64,{BASE64}".encode())}, InlineImage(IMAGE)),
         ({"imageUrl": bytearray(URL.encode())}, ImageUrl(URL)),
         # an envelope's instance
         ({"imageUrl": URL}, ImageUrl(URL)),
@@ -55,14 +61,20 @@ def test_forms(row, source):
         ({"body": [1]}, "invalid_request"),
         ({"body": None}, "invalid_request"),
         ({"body": 3}, "invalid_request"),
-        ({"body": {"url": URL}}, "invalid_request"),
+        ({"body": {"url": URL}}, "unknown_key"),
+        ({"body": {"imageUrl": URL, "note": "x"}}, "unknown_key"),
+        ({"body": {"instances": [{"imageUrl": URL}]}}, "unknown_key"),
+        ({"body": {"": URL}}, "unknown_key"),
         ({"body": {"imageUrl": URL, "data": BASE64}}, "invalid_request"),
         ({"body": {"imageUrl": 3}}, "invalid_request"),
-        ({"body": {"imageUrl": ""}}, "invalid_request"),
+        ({"body": {"imageUrl": ""}}, "empty_request"),
         ({"body": {"data": [1, 2]}}, "invalid_request"),
         ({"body": {"data": "not base64!"}}, "invalid_base64"),
         ({"body": {"data": "é"}}, "invalid_base64"),
         ({"body": {"data": " "}}, "empty_request"),
+        ({"body": {"imageUrl": "data:;base64,"}}, "empty_request"),
+        ({"body": {"imageUrl": "data:,"}}, "empty_request"),
+        ({"body": {"imageUrl": "data:;base64,%%"}}, "invalid_base64"),
         # curl -d '{"imageUrl": "…?a=b"}' declares a form, and TorchServe cuts it at "="
         ({'{"imageUrl": "https://example.org/?a': bytearray(b'b"}')}, "invalid_request"),
         ({"a": bytearray(IMAGE), "b": bytearray(IMAGE)}, "invalid_request"),
@@ -83,6 +95,28 @@ def test_declared_json_must_be_a_json_object(body):
     with pytest.raises(InputError) as caught:
         parse_source({"body": bytearray(body)}, declared_json=True)
     assert caught.value.code in ("invalid_json", "invalid_request")
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [("url", "imageUrl"), ("image_url", "imageUrl"), ("imageURL", "imageUrl"), ("Data", "data"),
+     ("b64_json", "data"), ("image", "data"), ("instances", "instance"), ("patient-4711", "only")],
+)  # fmt: skip
+def test_an_unknown_key_gets_a_hint_and_is_not_sent_back(key, meant):
+    with pytest.raises(InputError) as caught:
+        parse_source({"body": {key: URL}})
+    hint = caught.value.message.partition(" Send ")[0]
+    assert meant in hint
+    assert "4711" not in hint
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [("https://Films.example/a?b", "films.example"), ("http://u:p@a.example:80", "a.example:80"),
+     ("nonsense", ""), ("http://", "")],
+)  # fmt: skip
+def test_hosts_for_telling_apart(url, host):
+    assert ImageUrl(url).host == host
 
 
 JSON = st.recursive(

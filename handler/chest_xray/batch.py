@@ -1,80 +1,142 @@
 """The rows of one batch: good ones go on together, each bad one keeps its own error."""
 
+import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from chest_xray.errors import InputError
-from chest_xray.fetch import fetch
-from chest_xray.image import decode_grayscale
+from chest_xray.fetch import Fetcher
+from chest_xray.image import Picture, decode_grayscale, sniff
 from chest_xray.prediction import Prediction, predict
 from chest_xray.request import ImageSource, ImageUrl, InlineImage
+from chest_xray.sandbox import DicomDecoder
 from chest_xray.settings import Settings
+from chest_xray.slots import Slots
 from chest_xray.transform import to_tensor
 
 Outcome = Prediction | InputError
 
 
 @dataclass(frozen=True)
+class Row:
+    """What is known of one row besides its values."""
+
+    size: int = 0
+    """Bytes of the encoded image; 0 if there is none."""
+
+    host: str = ""
+    """The host of its imageUrl."""
+
+    warnings: tuple[str, ...] = ()
+    """Codes of what its caller should know."""
+
+    error: InputError | None = None
+    """Why it has no value."""
+
+
+@dataclass(frozen=True)
 class Batch:
-    """What is known of n rows: a value for each good one, an error for each other one."""
+    """What is known of n rows."""
 
     values: Tensor | None
-    """First the images float32 (G, 3, 224, 224), then the logits float32 (G, 3); None if G is 0."""
+    """One per row without an error, in row order: first the images float32 (G, 3, 224, 224), then
+    the logits float32 (G, 3); None if G is 0."""
 
-    rows: tuple[int, ...]
-    """The row each value belongs to, ascending, G of them."""
-
-    errors: dict[int, InputError]
-    """The error of every other row."""
+    rows: tuple[Row, ...]
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "Batch":
         """The same batch with ``function`` applied to the values, if there are any."""
-        values = None if self.values is None else function(self.values)
-        return Batch(values, self.rows, self.errors)
+        return replace(self, values=None if self.values is None else function(self.values))
 
     def outcomes(self) -> list[Outcome]:
         """One prediction or error per row, in row order; the values are logits by now."""
-        predictions = [] if self.values is None else predict(self.values)
-        by_row: dict[int, Outcome] = {
-            **self.errors,
-            **dict(zip(self.rows, predictions, strict=True)),
-        }
-        return [by_row[row] for row in sorted(by_row)]
+        predictions = iter([] if self.values is None else predict(self.values))
+        return [row.error or replace(next(predictions), warnings=row.warnings) for row in self.rows]
 
 
-def load_images(sources: Sequence[ImageSource | InputError], settings: Settings) -> Batch:
-    """Fetch, decode and transform every row; fetches run side by side.
+class ImageLoader:
+    """Makes a batch of images from where they are; fetches side by side.
 
-    Args:
-        sources: per row, where its image is, or the error that its request already earned.
+    Raises:
+        ValueError: a setting cannot be used.
     """
-    images: dict[int, Tensor] = {}
-    errors: dict[int, InputError] = {}
-    with ThreadPoolExecutor(settings.fetch_parallel) as executor:
-        fetches = {
-            row: executor.submit(fetch, source.url, settings)
-            for row, source in enumerate(sources)
-            if isinstance(source, ImageUrl)
-        }
-        for row, source in enumerate(sources):
+
+    def __init__(self, settings: Settings, slots: Slots) -> None:
+        self._settings = settings
+        self._slots = slots
+        self._fetcher = Fetcher(settings)
+        self._dicom = DicomDecoder(settings)
+        self._executor = ThreadPoolExecutor(settings.fetch_parallel, "fetch")
+
+    def load(self, sources: Sequence[ImageSource | InputError]) -> Batch:
+        """Fetch, decode and transform every row.
+
+        All fetches share one deadline, so that the slowest row keeps the others no longer than
+        that, and what is there is decoded while the rest is on its way.
+
+        Args:
+            sources: per row, where its image is, or the error that its request already earned.
+        """
+        fetches = self._fetches(sources)
+        rows: dict[int, Row] = {}
+        images: dict[int, Tensor] = {}
+
+        def add(indices: list[int], row: Row, get: Callable[[], bytes]) -> None:
             try:
-                data = fetches[row].result() if row in fetches else _inline(source, settings)
-                images[row] = to_tensor(decode_grayscale(data, settings.max_image_pixels))
+                data = get()
+                row = replace(row, size=len(data))
+                with self._slots.one():
+                    picture = self._decode(data)
+                    images.update(dict.fromkeys(indices, to_tensor(picture.gray)))
+                row = replace(row, warnings=picture.warnings)
             except InputError as error:
-                errors[row] = error
-    values = torch.stack(list(images.values())) if images else None
-    return Batch(values, tuple(images), errors)
+                row = replace(row, error=error)
+            rows.update(dict.fromkeys(indices, row))
 
+        for index, source in enumerate(sources):
+            if isinstance(source, InputError):
+                rows[index] = Row(error=source)
+            elif isinstance(source, InlineImage):
+                add([index], Row(), partial(bytes, source.data))
+        for fetch in as_completed(fetches):
+            source, indices = fetches.pop(fetch)
+            add(indices, Row(host=source.host), fetch.result)
+        values = torch.stack([images[index] for index in sorted(images)]) if images else None
+        return Batch(values, tuple(rows[index] for index in range(len(sources))))
 
-def _inline(source: ImageSource | InputError, settings: Settings) -> bytes:
-    if isinstance(source, InputError):
-        raise source
-    assert isinstance(source, InlineImage)
-    limit = settings.max_image_bytes
-    if len(source.data) > limit:
-        raise InputError("image_too_large", f"The image has more than {limit} bytes.")
-    return source.data
+    def close(self) -> None:
+        """Give everything back; for tests, since a worker ends by being killed."""
+        self._executor.shutdown()
+        self._fetcher.close()
+        self._dicom.close()
+
+    def _fetches(
+        self, sources: Sequence[ImageSource | InputError]
+    ) -> dict[Future[bytes], tuple[ImageUrl, list[int]]]:
+        """A running fetch per different URL, with the rows that wait for it."""
+        rows: dict[ImageUrl, list[int]] = {}
+        for index, source in enumerate(sources):
+            if isinstance(source, ImageUrl):
+                rows.setdefault(source, []).append(index)
+        deadline = time.monotonic() + self._settings.fetch_timeout_s
+        return {
+            self._executor.submit(self._fetcher.fetch, source.url, deadline): (source, indices)
+            for source, indices in rows.items()
+        }
+
+    def _decode(self, data: bytes) -> Picture:
+        limit = self._settings.max_image_bytes
+        if len(data) > limit:
+            raise InputError("image_too_large", f"The image has more than {limit} bytes.")
+        try:
+            if sniff(data) == "DICOM":
+                return self._dicom.decode(data)
+            return Picture(decode_grayscale(data, self._settings.max_image_pixels))
+        except (MemoryError, OSError, EOFError):  # no memory, or no process for DICOM
+            message = "The image could not be decoded for lack of resources; try again later."
+            raise InputError("decoding_failed", message) from None

@@ -1,4 +1,4 @@
-"""The one error a caller can cause, and the closed list of its codes."""
+"""The one error that a row can have, and the closed list of its codes."""
 
 from http import HTTPStatus
 
@@ -7,17 +7,22 @@ STATUS = {
     "empty_request": HTTPStatus.BAD_REQUEST,
     "invalid_json": HTTPStatus.BAD_REQUEST,
     "invalid_request": HTTPStatus.BAD_REQUEST,
+    "unknown_key": HTTPStatus.BAD_REQUEST,
     "invalid_base64": HTTPStatus.BAD_REQUEST,
     "invalid_url": HTTPStatus.BAD_REQUEST,
     # The image cannot be had.
+    "url_not_allowed": HTTPStatus.FORBIDDEN,
     "image_not_found": HTTPStatus.NOT_FOUND,
     "upstream_failed": HTTPStatus.BAD_GATEWAY,
     "upstream_timeout": HTTPStatus.GATEWAY_TIMEOUT,
     # The image cannot be read.
     "unsupported_image": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    "wrong_modality": HTTPStatus.UNPROCESSABLE_ENTITY,
     "corrupt_image": HTTPStatus.UNPROCESSABLE_ENTITY,
     # Not 413: TorchServe's error path turns that status into 507.
     "image_too_large": HTTPStatus.UNPROCESSABLE_ENTITY,
+    # Nobody's fault but ours: no memory, no process.
+    "decoding_failed": HTTPStatus.SERVICE_UNAVAILABLE,
     # The version that was asked cannot do this.
     "no_explanations": HTTPStatus.NOT_FOUND,
 }
@@ -25,10 +30,12 @@ STATUS = {
 
 TYPE = {
     HTTPStatus.BAD_REQUEST: "BadRequest",
+    HTTPStatus.FORBIDDEN: "Forbidden",
     HTTPStatus.NOT_FOUND: "NotFound",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "UnsupportedMediaType",
     HTTPStatus.UNPROCESSABLE_ENTITY: "UnprocessableContent",
     HTTPStatus.BAD_GATEWAY: "BadGateway",
+    HTTPStatus.SERVICE_UNAVAILABLE: "ServiceUnavailable",
     HTTPStatus.GATEWAY_TIMEOUT: "GatewayTimeout",
 }
 """One type name per status, so that a gRPC caller, who sees no HTTP status, can tell them apart."""

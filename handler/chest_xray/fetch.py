@@ -1,114 +1,291 @@
 """Image URL -> bytes: everything that touches the network, and its limits.
 
-Owns schemes, redirects, time and size. Does not look at what the bytes are. Nothing here writes
-to disk or logs a URL.
+Name lookup, connections, redirects, time and size. ``egress`` says where it may go; what the bytes
+are is not looked at. Nothing here writes to disk or logs a URL.
 """
 
+import logging
+import socket
+import ssl
 import time
-from contextlib import closing
-from urllib.parse import urljoin
+from collections import deque
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from http.client import HTTPException
+from threading import Lock, Thread, Timer
 
+import certifi
 import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.util.connection import is_connection_dropped
 
+from chest_xray.egress import Egress, Target
 from chest_xray.errors import InputError
 from chest_xray.settings import Settings
 
 _MAX_REDIRECTS = 3
+_REDIRECTS = (301, 302, 303, 307, 308)
 _CHUNK_BYTES = 65_536
+_MAX_ADDRESSES = 4  # tried one after the other, each with its share of the time
+_MAX_IDLE = 64
+_MAX_IDLE_S = 15.0
 _HEADERS = {
     "User-Agent": "chest-xray/1.0",
+    "Accept": "image/*, application/dicom",
     "Accept-Encoding": "identity",  # what is counted is what is kept
-    "Connection": "close",
 }
+_FAULTS = (urllib3.exceptions.HTTPError, HTTPException, OSError, ValueError)
+
+# It warns of headers that it cannot parse, with the URL.
+logging.getLogger("urllib3").setLevel(logging.CRITICAL)
 
 
-def fetch(url: str, settings: Settings) -> bytes:
-    """The body behind ``url``, of at most ``max_image_bytes``, within ``fetch_timeout_s``.
+class Fetcher:
+    """Fetches images for many threads and keeps connections alive between fetches.
+
+    A connection goes to the very address that was judged, while certificate, SNI and Host header
+    go by name. Every fetch resolves and judges anew; a kept connection is used again only if its
+    address is among those judged this time.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._egress = Egress(settings)
+        self._max_bytes = settings.max_image_bytes
+        self._idle = _Idle()
+        # The system's authorities (SSL_CERT_FILE names others) and, where it has none, certifi's.
+        self._tls = ssl.create_default_context()
+        self._tls.load_verify_locations(certifi.where())
+
+    def fetch(self, url: str, deadline: float) -> bytes:
+        """The body behind ``url``, of at most ``max_image_bytes``.
+
+        Args:
+            url: as the caller sent it.
+            deadline: on the clock of ``time.monotonic``; over by then, whatever the server does.
+
+        Raises:
+            InputError: ``invalid_url``, ``url_not_allowed``, ``image_not_found``,
+                ``upstream_failed``, ``upstream_timeout`` or ``image_too_large``.
+        """
+        target = self._egress.target(url)
+        for _ in range(_MAX_REDIRECTS + 1):
+            addresses = _resolve(target, deadline)
+            self._egress.judge(target, addresses)
+            try:
+                answer = self._get(target, addresses[:_MAX_ADDRESSES], deadline)
+            except _FAULTS:
+                raise _fault(deadline) from None
+            if isinstance(answer, bytes):
+                return answer
+            target = self._egress.redirected(target, answer)
+        raise InputError("upstream_failed", "The image's server redirects too often.")
+
+    def close(self) -> None:
+        """Close the connections that wait; for tests."""
+        self._idle.close()
+
+    def _get(self, target: Target, addresses: list[str], deadline: float) -> bytes | str:
+        """The body, or the location of a redirect."""
+        if kept := self._idle.take(target, addresses):
+            try:
+                return self._exchange(kept, target, deadline)
+            except _Stale:
+                pass  # its server had given it up: not a word was answered, so ask again
+        return self._exchange(self._connect(target, addresses, deadline), target, deadline)
+
+    def _connect(self, target: Target, addresses: list[str], deadline: float) -> "_Connection":
+        for index, address in enumerate(addresses):
+            share = _remaining(deadline) / (len(addresses) - index)
+            if target.scheme == "https":
+                made: HTTPConnection = HTTPSConnection(
+                    address,
+                    target.port,
+                    timeout=share,
+                    ssl_context=self._tls,
+                    server_hostname=target.host,
+                )
+            else:
+                made = HTTPConnection(address, target.port, timeout=share)
+            try:
+                made.connect()
+            except _FAULTS:
+                made.close()
+                if index == len(addresses) - 1:
+                    raise
+            else:
+                return _Connection(made, target, address)
+        raise AssertionError("a name that resolves has an address")
+
+    def _exchange(self, connection: "_Connection", target: Target, deadline: float) -> bytes | str:
+        """One request and its answer; the connection is kept if it can be used again."""
+        http = connection.http
+        http.timeout = _remaining(deadline)
+        keep = False
+        try:
+            with _cut_off(http, deadline), closing(connection.ask(target)) as response:
+                if response.status in _REDIRECTS and "location" in response.headers:
+                    return response.headers["location"]
+                _check(response)
+                body = _read(response, self._max_bytes)
+                if time.monotonic() >= deadline:  # a body cut off may look like one that ended
+                    raise _timeout()
+                keep = http.sock is not None and response.closed
+                return body
+        finally:
+            if keep:
+                self._idle.give(connection)
+            else:
+                http.close()
+
+
+class _Stale(Exception):
+    """A kept connection was closed by the other side before it answered."""
+
+
+class _Connection:
+    """A connection to one judged address."""
+
+    def __init__(self, http: HTTPConnection, target: Target, address: str) -> None:
+        self.http = http
+        self.key = (target.scheme, target.host, target.port, address)
+        self.idle_since: float | None = None
+        """None as long as it is new."""
+
+    def ask(self, target: Target) -> urllib3.BaseHTTPResponse:
+        """Send the request and read the headers of its answer."""
+        try:
+            self.http.request(
+                "GET",
+                target.path,
+                headers={"Host": target.authority, **_HEADERS},
+                preload_content=False,
+                decode_content=False,
+            )
+            return self.http.getresponse()
+        except (HTTPException, ConnectionError, ssl.SSLError):
+            if self.idle_since is None:
+                raise
+            raise _Stale from None
+
+
+class _Idle:
+    """Connections that wait for their next request, the latest used first."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._connections: deque[_Connection] = deque()
+
+    def take(self, target: Target, addresses: list[str]) -> _Connection | None:
+        """A live one to any of these addresses, under this name."""
+        keys = [(target.scheme, target.host, target.port, address) for address in addresses]
+        while True:
+            with self._lock:
+                found = next((one for one in self._connections if one.key in keys), None)
+                if found is None:
+                    return None
+                self._connections.remove(found)
+            assert found.idle_since is not None
+            fresh = time.monotonic() - found.idle_since < _MAX_IDLE_S
+            if fresh and not is_connection_dropped(found.http):
+                return found
+            found.http.close()
+
+    def give(self, connection: _Connection) -> None:
+        """Keep it; the one that was not used for longest makes room."""
+        connection.idle_since = time.monotonic()
+        with self._lock:
+            self._connections.appendleft(connection)
+            surplus = self._connections.pop() if len(self._connections) > _MAX_IDLE else None
+        if surplus:
+            surplus.http.close()
+
+    def close(self) -> None:
+        with self._lock:
+            while self._connections:
+                self._connections.pop().http.close()
+
+
+def _resolve(target: Target, deadline: float) -> list[str]:
+    """Every address of a host; the system's resolver knows no time limit, so a thread waits for it.
 
     Raises:
-        InputError: ``invalid_url``, ``image_not_found``, ``upstream_failed``,
-            ``upstream_timeout`` or ``image_too_large``.
+        InputError: ``upstream_failed`` or ``upstream_timeout``.
     """
-    deadline = time.monotonic() + settings.fetch_timeout_s
-    for _ in range(_MAX_REDIRECTS + 1):
-        _check(url)
-        # A pool of its own, so that no connection is used twice: a kept one may be dead already,
-        # and a fetch is tried once, since the caller knows better whether to try again.
-        with (
-            urllib3.PoolManager(retries=False) as pool,
-            closing(_open(pool, url, deadline)) as response,
+
+    def look_up(flags: int) -> None:
+        for *_, address in socket.getaddrinfo(
+            target.host, target.port, type=socket.SOCK_STREAM, flags=flags
         ):
-            location = response.get_redirect_location()
-            if not location:
-                _check_status(response.status)
-                return _read(response, deadline, settings.max_image_bytes)
-            url = urljoin(url, location)
-    raise InputError("upstream_failed", "The image's server redirects too often.")
+            found.append(str(address[0]))
 
+    def look_up_name() -> None:
+        with suppress(OSError, UnicodeError):
+            look_up(0)
 
-def _open(pool: urllib3.PoolManager, url: str, deadline: float) -> urllib3.BaseHTTPResponse:
-    """One request, answered by its headers; its body is still to be read."""
+    found: list[str] = []
     try:
-        return pool.request(
-            "GET",
-            url,
-            redirect=False,
-            preload_content=False,
-            timeout=urllib3.Timeout(total=max(0.001, deadline - time.monotonic())),
-            headers=_HEADERS,
-        )
-    except urllib3.exceptions.LocationValueError:
-        raise _invalid_url() from None
-    except urllib3.exceptions.HTTPError as error:
-        raise _upstream_error(error) from None
+        look_up(socket.AI_NUMERICHOST)  # an address in any notation needs no lookup
+    except (OSError, UnicodeError):
+        thread = Thread(target=look_up_name, daemon=True)
+        thread.start()
+        thread.join(_remaining(deadline))
+        if thread.is_alive():
+            raise _timeout() from None
+    if not found:
+        raise _fault(deadline)
+    return list(dict.fromkeys(found))
 
 
-def _check(url: str) -> None:
+@contextmanager
+def _cut_off(http: HTTPConnection, deadline: float) -> Iterator[None]:
+    """Shut the connection at the deadline, since a socket's own limit is for each single read."""
+
+    def cut(sock: socket.socket) -> None:
+        with suppress(OSError):
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)  # also below TLS, without its goodbye
+
+    # The socket itself: the connection forgets it once the last answer is under way.
+    timer = Timer(_remaining(deadline), cut, [http.sock])
+    timer.daemon = True
+    timer.start()
     try:
-        parts = urllib3.util.parse_url(url)
-        usable = parts.scheme in ("http", "https") and bool(parts.host) and url.isprintable()
-    except urllib3.exceptions.LocationParseError:
-        usable = False
-    if not usable or " " in url:
-        raise _invalid_url()
+        yield
+    finally:
+        timer.cancel()
 
 
-def _check_status(status: int) -> None:
-    if status in (404, 410):
+def _check(response: urllib3.BaseHTTPResponse) -> None:
+    if response.status in (404, 410):
         raise InputError("image_not_found", "The image's server has no image at imageUrl.")
-    if status != 200:
-        raise InputError("upstream_failed", f"The image's server answered with status {status}.")
+    if response.status != 200:
+        message = f"The image's server answered with status {response.status}."
+        raise InputError("upstream_failed", message)
+    if response.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        message = "The image's server compresses its answer, which it was asked not to do."
+        raise InputError("upstream_failed", message)
 
 
-def _read(response: urllib3.BaseHTTPResponse, deadline: float, limit: int) -> bytes:
-    """The whole body; a slow drip ends at the deadline and an endless one at the limit."""
+def _read(response: urllib3.BaseHTTPResponse, limit: int) -> bytes:
+    """The whole body; an endless one ends at the limit."""
     too_large = InputError("image_too_large", f"The image has more than {limit} bytes.")
     if (response.length_remaining or 0) > limit:  # Content-Length, where it makes sense
         raise too_large
     body = bytearray()
-    try:
-        while chunk := response.read1(_CHUNK_BYTES):
-            body += chunk
-            if len(body) > limit:
-                raise too_large
-            if time.monotonic() > deadline:
-                raise _timeout()
-    except (urllib3.exceptions.HTTPError, OSError) as error:
-        raise _upstream_error(error) from None
+    while chunk := response.read1(_CHUNK_BYTES):
+        body += chunk
+        if len(body) > limit:
+            raise too_large
     return bytes(body)
 
 
-def _upstream_error(error: Exception) -> InputError:
-    reason = getattr(error, "reason", error)
-    # A refused connection or an unknown name is a kind of timeout to urllib3.
-    refused = isinstance(reason, urllib3.exceptions.NewConnectionError)
-    if isinstance(reason, urllib3.exceptions.TimeoutError) and not refused:
+def _remaining(deadline: float) -> float:
+    return max(0.001, deadline - time.monotonic())
+
+
+def _fault(deadline: float) -> InputError:
+    if time.monotonic() >= deadline:
         return _timeout()
     return InputError("upstream_failed", "The image's server could not be reached.")
-
-
-def _invalid_url() -> InputError:
-    return InputError("invalid_url", "imageUrl is not a valid http or https URL.")
 
 
 def _timeout() -> InputError:

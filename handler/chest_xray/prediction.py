@@ -18,6 +18,9 @@ class Prediction:
     probabilities: dict[str, float]
     """Probability of every label, 0 to 1; they sum to 1."""
 
+    warnings: tuple[str, ...] = ()
+    """Codes of what the caller should know about the image."""
+
     @property
     def probability(self) -> float:
         """Probability of ``label``, 0 to 1."""

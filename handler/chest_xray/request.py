@@ -3,9 +3,11 @@
 import base64
 import binascii
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from chest_xray.errors import InputError
 
@@ -13,6 +15,14 @@ _HOW = (
     'Send {"imageUrl": "https://..."} or {"data": "<base64>"} as application/json, '
     "the image itself as the body, or one of them as a multipart field."
 )
+_KEYS = ("imageUrl", "data")
+_MEANT = {
+    "imageUrl": {"imageurl", "url", "uri", "imageuri", "href", "link", "src", "path"},
+    "data": {"data", "image", "imagedata", "base64", "b64", "b64json", "imagebase64", "bytes",
+             "body", "content", "file", "img"},
+}  # fmt: skip
+"""What people write for our keys, in lower case and without separators."""
+_DATA_URL = re.compile(r"data:[^,]{0,200}?(;base64)?,", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -20,6 +30,12 @@ class ImageUrl:
     """The image lies elsewhere."""
 
     url: str
+
+    @property
+    def host(self) -> str:
+        """The host as written, in lower case; for telling hosts apart, not for fetching."""
+        match = re.match(r"https?://([^/?#\\]*)", self.url, re.IGNORECASE)
+        return match[1].rpartition("@")[2].lower() if match else ""
 
 
 @dataclass(frozen=True)
@@ -45,7 +61,8 @@ def parse_source(row: Any, *, declared_json: bool = False) -> ImageSource:
             could not parse as bytes.
 
     Raises:
-        InputError: ``empty_request``, ``invalid_json``, ``invalid_request`` or ``invalid_base64``.
+        InputError: ``empty_request``, ``invalid_json``, ``invalid_request``, ``unknown_key`` or
+            ``invalid_base64``.
     """
     if isinstance(row, Mapping):
         if "body" not in row:
@@ -53,8 +70,8 @@ def parse_source(row: Any, *, declared_json: bool = False) -> ImageSource:
         row = row["body"]
     if isinstance(row, (bytes, bytearray)):
         return _from_bytes(bytes(row), declared_json)
-    if isinstance(row, str):  # text/plain, which TorchServe decodes
-        return _from_bytes(row.encode(), declared_json=True)
+    if isinstance(row, str):  # text/plain, which TorchServe decodes; or a JSON string
+        return _from_bytes(row.encode(errors="replace"), declared_json=True)
     if isinstance(row, Mapping):
         return _from_object(row)
     raise InputError("invalid_request", f"The body is not a JSON object. {_HOW}")
@@ -80,14 +97,30 @@ def _from_object(body: Mapping[str, Any]) -> ImageSource:
     """A JSON object with exactly one of ``imageUrl`` and ``data``, both strings."""
     if not body:
         raise InputError("empty_request", f"The JSON object is empty. {_HOW}")
-    if set(body) not in ({"imageUrl"}, {"data"}):
-        raise InputError(
-            "invalid_request", f"The JSON object needs exactly one key, imageUrl or data. {_HOW}"
-        )
+    if unknown := [key for key in body if key not in _KEYS]:
+        raise InputError("unknown_key", f"{_hint(unknown, body)} {_HOW}")
+    if len(body) > 1:
+        raise InputError("invalid_request", f"imageUrl and data exclude each other. {_HOW}")
     [(key, value)] = body.items()
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str):
         raise InputError("invalid_request", f"The value of {key} is not a string. {_HOW}")
+    if not value.strip():
+        raise InputError("empty_request", f"The value of {key} is empty. {_HOW}")
+    if declared := _DATA_URL.match(value):
+        return InlineImage(_from_data_url(value[declared.end() :], bool(declared[1])))
     return ImageUrl(value) if key == "imageUrl" else InlineImage(_decode_base64(value))
+
+
+def _hint(unknown: list[Any], body: Mapping[str, Any]) -> str:
+    """What a key may have been meant for, in our words: the caller's own are not sent back."""
+    if "instances" in body:
+        return "This is one request per image: send what an instance holds."
+    for key in unknown:
+        plain = re.sub(r"[\s_.-]", "", str(key)[:40]).lower()
+        for known, meant in _MEANT.items():
+            if plain in meant:
+                return f"A key is unknown; {known} is probably meant."
+    return "A key is unknown: only imageUrl and data are."
 
 
 def _from_fields(fields: Mapping[str, Any]) -> ImageSource:
@@ -107,7 +140,9 @@ def _from_fields(fields: Mapping[str, Any]) -> ImageSource:
         data = bytes(value)
         if not data:
             raise InputError("empty_request", f"The field {_shown(key)} is empty. {_HOW}")
-        return InlineImage(_decode_base64(data) if key == "data" and _is_text(data) else data)
+        if key == "data" and _is_text(data):
+            return _from_object({key: data.decode("ascii", "replace")})
+        return InlineImage(data)
     if isinstance(value, (bytes, bytearray)):
         value = bytes(value).decode("utf-8", "replace")
     return _from_object({key: value})
@@ -115,11 +150,21 @@ def _from_fields(fields: Mapping[str, Any]) -> ImageSource:
 
 def _shown(key: str) -> str:
     """A field's name for a message: ours, or none."""
-    return key if key in ("imageUrl", "data") else "with the image"
+    return key if key in _KEYS else "with the image"
 
 
 def _is_text(data: bytes) -> bool:
     return data[:64].isascii() and b"\0" not in data[:64]
+
+
+def _from_data_url(payload: str, is_base64: bool) -> bytes:
+    """The image in a data: URL (RFC 2397)."""
+    data = unquote_to_bytes(payload)
+    if is_base64:
+        return _decode_base64(data)
+    if not data:
+        raise InputError("empty_request", f"The data: URL is empty. {_HOW}")
+    return data
 
 
 def _decode_base64(text: str | bytes) -> bytes:

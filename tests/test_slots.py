@@ -1,0 +1,95 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from chest_xray.slots import Slots, cores
+
+HOLDER = """
+import sys, time
+from chest_xray.slots import Slots
+slots = Slots(int(sys.argv[1]))
+print("ready", flush=True)
+sys.stdin.readline()
+for _ in range(int(sys.argv[2])):
+    with slots.one():
+        start = time.monotonic()
+        time.sleep(0.01)
+        print(start, time.monotonic(), flush=True)
+"""
+
+
+@pytest.fixture
+def holders(tmp_path):
+    """Processes that each take a slot for 10 ms, so many times."""
+    started = []
+
+    def start(count, slots, times):
+        for _ in range(count):
+            started.append(
+                subprocess.Popen(
+                    [sys.executable, "-c", HOLDER, str(slots), str(times)],
+                    env={**os.environ, "TMPDIR": str(tmp_path)},
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
+            )
+        for process in started:
+            assert process.stdout.readline() == "ready\n"
+        for process in started:
+            process.stdin.write("\n")
+            process.stdin.flush()
+        return started
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def most_at_once(spans):
+    events = sorted([(start, 1) for start, _ in spans] + [(end, -1) for _, end in spans])
+    held, most = 0, 0
+    for _, change in events:
+        held += change
+        most = max(most, held)
+    return most
+
+
+@pytest.mark.parametrize("slots", [1, 2])
+def test_never_more_than_slots(holders, slots):
+    lines = [process.communicate()[0] for process in holders(4, slots, 20)]
+    spans = [tuple(map(float, line.split())) for text in lines for line in text.splitlines()]
+    assert len(spans) == 80
+    assert most_at_once(spans) <= slots
+
+
+def test_a_killed_holder_gives_its_slot_back(holders, tmp_path, monkeypatch):
+    [holder] = holders(1, 1, 1000)
+    holder.stdout.readline()
+    holder.send_signal(signal.SIGKILL)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    slots = Slots(1)
+    start = time.monotonic()
+    with slots.one():
+        assert time.monotonic() - start < 5
+    slots.close()
+
+
+def test_an_error_gives_the_slot_back(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    slots, other = Slots(1), Slots(1)
+    with pytest.raises(KeyError), slots.one():
+        raise KeyError
+    with other.one():
+        pass
+    slots.close()
+    other.close()
+
+
+def test_cores():
+    assert 1 <= cores() <= os.cpu_count()
