@@ -136,7 +136,14 @@ class Server:
         if (status := self._process.poll()) is not None:
             raise self._failure(f"the server ended with status {status}")
         if reason := explain(self.instance.logs, only_workers=True):
+            # The log may still be filling, and the last line is the most telling one.
+            while (later := self._later_reason()) != reason:
+                reason = later
             raise StartFailed(f"a worker could not load the model:\n{reason}")
+
+    def _later_reason(self) -> str:
+        time.sleep(0.5)
+        return explain(self.instance.logs, only_workers=True)
 
     def _failure(self, what: str) -> StartFailed:
         return StartFailed(f"{what}\n{explain(self.instance.logs)}".rstrip())

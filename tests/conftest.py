@@ -273,6 +273,7 @@ def start(store: Path, web: WebServer) -> Iterator[Callable[..., RunningServer]]
         environment = {
             "TS_MODEL_STORE": str(store),
             "CHEST_XRAY_ALLOWED_HOSTS": web.host,
+            "TS_DEFAULT_WORKERS_PER_MODEL": "2",  # half of the usual: they start sooner
             **environment,
         }
         started.append(start_server(*arguments, **environment))

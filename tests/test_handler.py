@@ -2,15 +2,21 @@
 
 import json
 import zipfile
+from collections import Counter
+from itertools import islice
 from types import SimpleNamespace
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from ts.context import Context, RequestProcessor
 
 import archive
+from chest_xray.errors import STATUS
 from chest_xray_handler import ChestXrayHandler
 from films import draw_film, encode
+from mutants import mutants
 
 FILM = encode(draw_film(1), "PNG")
 
@@ -50,6 +56,8 @@ def handler(unpacked):
     made = ChestXrayHandler()
     made.initialize(context_of(unpacked, []))
     yield made
+    made.loader.close()
+    made.slots.close()
     torch.set_num_threads(threads)
 
 
@@ -108,6 +116,52 @@ def test_invalid_json_is_known_by_its_declared_type(handler, unpacked):
     assert bodies[0]["code"] == "invalid_json"
 
 
+BODIES = {"label", "probability", "probabilities", "model_version", "warnings"}
+
+
+def check(bodies, statuses):
+    """Every row is answered, as JSON, with a prediction or an error of its caller's."""
+    for body, status in zip(json.loads(json.dumps(bodies)), statuses, strict=True):
+        if status == 200:
+            assert set(body) <= BODIES
+            assert sum(body["probabilities"].values()) == pytest.approx(1, abs=1e-4)
+        else:
+            assert set(body) == {"code", "type", "message"}
+            assert STATUS[body["code"]] == status
+
+
+def test_thousands_of_damaged_images(handler, unpacked):
+    stream = mutants(seed=1)
+    seen = Counter()
+    for _ in range(100):
+        rows = [{"body": bytearray(data)} for data in islice(stream, 20)]
+        bodies, statuses, _ = ask(handler, unpacked, rows)
+        check(bodies, statuses)
+        seen.update(statuses)
+    assert set(seen) == {200, 415, 422}
+    assert min(seen.values()) > 50
+
+
+KEYS = st.text(max_size=8) | st.sampled_from(["body", "data", "imageUrl", "file", "image", "url"])
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text() | st.binary(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4),
+)
+ROWS = st.lists(
+    st.fixed_dictionaries({"body": JSON | st.binary().map(bytearray)})
+    | st.dictionaries(KEYS, st.binary().map(bytearray) | JSON, max_size=3),
+    min_size=1,
+    max_size=16,
+)
+
+
+@given(rows=ROWS)
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_bodies(handler, unpacked, rows):
+    bodies, statuses, _ = ask(handler, unpacked, rows)
+    check(bodies, statuses)
+
+
 def test_an_envelope_may_unfold_one_request(handler, unpacked):
     rows = [{"imageUrl": "file:///x"}, FILM]
     bodies = handler.handle(rows, context_of(unpacked, [{}]))
@@ -120,6 +174,15 @@ def test_wrong_setting_stops_the_worker(unpacked):
         ChestXrayHandler().initialize(
             context_of(unpacked, [], config={"handler": {"fetch_time": 1}})
         )
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("ALLOWED_HOSTS", "http://pacs.local/"), ("FETCH_TIMEOUT_S", "soon")]
+)
+def test_wrong_variable_stops_the_worker(unpacked, monkeypatch, variable, value):
+    monkeypatch.setenv(f"CHEST_XRAY_{variable}", value)
+    with pytest.raises(ValueError, match=rf"(?i){variable}"):
+        ChestXrayHandler().initialize(context_of(unpacked, []))
 
 
 def test_foreign_labels_stop_the_worker(unpacked, tmp_path):

@@ -315,6 +315,7 @@ def test_logs_hold_nothing_of_all_this(server, web):
     packed = base64.b64encode(secret).decode()
     for needle in (
         "4711-0815", "patient", "Patient", PATIENT.partition("^")[0], "/hostile", "/mutant",
-        "/wado", "film?", "example", "127.0.0.1/", "imageUrl", "http://a", packed[200:230], packed[:30],
+        "/wado", "film?", "example", "127.0.0.1/", "imageUrl", "http://a", packed[200:230],
+        packed[:30],
     ):  # fmt: skip
         assert needle not in text, needle

@@ -1,5 +1,6 @@
 """Starting, failing and stopping the real server."""
 
+import os
 import signal
 import time
 from pathlib import Path
@@ -9,6 +10,8 @@ import requests
 
 import archive
 from chest_xray.slots import cores
+from dicoms import dicom
+from films import draw_film
 
 pytestmark = pytest.mark.e2e
 
@@ -116,6 +119,40 @@ def test_the_same_instance_twice(start, server):
     assert again.process.wait(60) == 1
     assert "already runs" in again.errors
     assert server.script("manage.py", "ready").returncode == 0
+
+
+def test_a_wrong_setting_says_why(start, tmp_path):
+    failed = start(tmp_path, CHEST_XRAY_ALLOWED_HOSTS="http://pacs.local/wado")
+    assert failed.process.wait(90) == 1
+    assert "allowed_hosts" in failed.errors
+    assert "http://pacs.local/wado" in failed.errors
+
+
+def test_a_killed_worker_leaves_no_decoder(server):
+    """TorchServe kills workers; the process that decodes DICOM for one must go with it."""
+    send_dicom(server)
+    [worker, *_] = decoders(server).values()
+    os.kill(worker, signal.SIGKILL)
+    deadline = time.monotonic() + 60
+    while worker in decoders(server).values():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    server.client.wait_ready(2 * cores())
+    send_dicom(server)
+
+
+def send_dicom(server):
+    headers = {**server.headers, "Content-Type": "application/dicom"}
+    assert requests.post(server.url, headers=headers, data=dicom(draw_film(1))).ok
+
+
+def decoders(server):
+    """The processes that decode DICOM, each with its worker."""
+    return {
+        pid: int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+        for pid, command in session_of(server).items()
+        if b"chest_xray.sandbox" in command
+    }
 
 
 def test_two_workers_per_core_of_which_one_computes(server):

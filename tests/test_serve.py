@@ -87,7 +87,7 @@ def every_form(url, headers, data, image_url):
 CUT_OFF = encode(draw_film(1), "PNG")[:900]
 BAD = {
     "broken JSON": ({"data": b'{"imageUrl": ', "type": "application/json"}, 400, "invalid_json"),
-    "no image key": ({"json": {"url": "https://example.org"}}, 400, "invalid_request"),
+    "no image key": ({"json": {"url": "https://example.org"}}, 400, "unknown_key"),
     "both keys": ({"json": {"imageUrl": "https://a.org", "data": "eA=="}}, 400, "invalid_request"),
     "bad base64": ({"json": {"data": "%%%"}}, 400, "invalid_base64"),
     "file URL": ({"json": {"imageUrl": "file:///etc/passwd"}}, 400, "invalid_url"),
