@@ -2,20 +2,24 @@
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from ts.torch_handler.image_classifier import ImageClassifier
 
 from chest_xray.batch import Batch, ImageLoader, Outcome, Row
+from chest_xray.checksum import verify_weights
 from chest_xray.errors import InputError
+from chest_xray.explanation import heatmaps, overlay
 from chest_xray.labels import LABELS
-from chest_xray.request import ImageSource, parse_source
+from chest_xray.prediction import Prediction
+from chest_xray.request import Explanation, Request, parse_headers, parse_request
 from chest_xray.response import refusal, render
 from chest_xray.settings import Settings
 from chest_xray.slots import Slots, cores
-from chest_xray.transform import CHANNELS, SIZE
+from chest_xray.transform import SIZE
 
 # TorchServe logs a line per request and a traceback per body that is no JSON at the root logger
 # (the caller gets an error instead), and its metric lines at "ts"; real faults stay visible.
@@ -30,54 +34,78 @@ class ChestXrayHandler(ImageClassifier):  # type: ignore[misc]
 
     def initialize(self, context: Any) -> None:
         """Load settings and weights and warm up; whatever raises here ends the worker."""
-        settings = Settings.load(context.model_yaml_config.get("handler") or {}, os.environ)
-        self.slots = Slots(max(1, cores() // settings.threads))
-        self.loader = ImageLoader(settings, self.slots)
-        torch.set_num_threads(settings.threads)
+        self.settings = Settings.load(context.model_yaml_config.get("handler") or {}, os.environ)
+        self.slots = Slots(max(1, cores() // self.settings.threads))
+        self.loader = ImageLoader(self.settings, self.slots)
+        torch.set_num_threads(self.settings.threads)
+        model = context.manifest["model"]
+        verify_weights(Path(context.system_properties["model_dir"]), model["serializedFile"])
         super().initialize(context)
         names = tuple(self.mapping.get(str(index)) for index in range(len(self.mapping)))
         if names != LABELS:
             raise ValueError(f"index_to_name.json says {names}, the code says {LABELS}")
-        self.model_version = context.manifest["model"]["modelVersion"]
+        self.model_version = model["modelVersion"]
         # The first pass sets up kernels and memory: before READY, not in the first caller's time.
-        self.inference(Batch(torch.zeros(1, CHANNELS, SIZE, SIZE), (Row(),)))
+        self.inference(Batch(torch.zeros(1, 1, SIZE, SIZE), (Row(),)))
 
-    def handle(self, data: Sequence[Any], context: Any) -> list[dict[str, Any]]:
+    def handle(self, data: Sequence[Any], context: Any) -> list[dict[str, Any] | bytes]:
         """One body per row, in order, and its status and content type set on ``context``."""
-        sources = [_source(row, context, index) for index, row in enumerate(data)]
-        batch = self.inference(self.preprocess(sources))
         # An envelope may unfold one request into several rows; TorchServe then packs the bodies
-        # of several rows into one answer, which no row's status can describe.
-        if len(batch.rows) == len(context.request_ids):
-            for index, row in enumerate(batch.rows):
-                context.set_response_content_type(index, "application/json")
-                if row.error:
-                    context.set_response_status(row.error.status.value, row.error.type, index)
-                    _log.info("%s", refusal(context.get_request_id(index), row))
-        return [render(outcome, self.model_version) for outcome in self.postprocess(batch)]
+        # of several rows into one answer, which no row's headers and status can describe.
+        each = len(data) == len(context.request_ids)
+        headers = [context.get_all_request_header(i) if each else {} for i in range(len(data))]
+        images = self.preprocess(list(map(_request, data, headers)))
+        outcomes = self.postprocess(self.inference(images))
+        bodies = self.respond(images, outcomes)
+        if each:
+            for index, (body, outcome) in enumerate(zip(bodies, outcomes, strict=True)):
+                kind = Explanation.OVERLAY if isinstance(body, bytes) else Explanation.GRID
+                context.set_response_content_type(index, kind.value)
+                if isinstance(outcome, InputError):
+                    context.set_response_status(outcome.status.value, outcome.type, index)
+                    request_id = context.get_request_id(index)
+                    _log.info("%s", refusal(request_id, images.rows[index], outcome))
+        return bodies
 
-    def preprocess(self, data: Sequence[ImageSource | InputError]) -> Batch:
-        """Image sources -> a batch of images."""
+    def preprocess(self, data: Sequence[Request | InputError]) -> Batch:
+        """Requests -> a batch of images."""
         return self.loader.load(data)
 
     @torch.inference_mode()
     def inference(self, data: Batch) -> Batch:
-        """A batch of images -> a batch of logits, on the device TorchServe assigned."""
+        """A batch of images -> a batch of readings, on the device TorchServe assigned."""
         with self.slots.one():
             return data.map(lambda images: self.model(images.to(self.device)).cpu())
 
     def postprocess(self, data: Batch) -> list[Outcome]:
-        """A batch of logits -> one outcome per row."""
-        return data.outcomes()
+        """A batch of readings -> one outcome per row."""
+        return data.outcomes(self.settings.answer_out_of_distribution)
+
+    def respond(self, images: Batch, outcomes: Sequence[Outcome]) -> list[dict[str, Any] | bytes]:
+        """The body of every row, with a heat map for those that asked for one and have a label."""
+        bodies: list[dict[str, Any] | bytes]
+        bodies = [render(outcome, self.model_version) for outcome in outcomes]
+        wanted = {
+            row: place
+            for row, place in images.places().items()
+            if images.rows[row].explanation and isinstance(outcomes[row], Prediction)
+        }
+        if images.values is None or not wanted:
+            return bodies
+        films = images.values[list(wanted.values())]
+        with self.slots.one():
+            heats = heatmaps(self.model.network, films.to(self.device)).cpu()
+        for row, film, heat in zip(wanted, films, heats, strict=True):
+            if images.rows[row].explanation is Explanation.OVERLAY:
+                bodies[row] = overlay(film[0], heat)
+            else:
+                bodies[row] = render(outcomes[row], self.model_version, heat)
+        return bodies
 
 
-def _source(row: Any, context: Any, index: int) -> ImageSource | InputError:
-    headers = context.get_all_request_header(index) if index in context.request_ids else {}
-    # TorchServe decides both on the server's side: the path alone makes it an explanation.
-    if headers.get("explain") == "True":
-        return InputError("no_explanations", "This version gives predictions only.")
-    content_type = next((v for k, v in headers.items() if k.lower() == "content-type"), "")
+def _request(row: Any, headers: Mapping[str, str]) -> Request | InputError:
+    explanation, declared_json = parse_headers(headers)
     try:
-        return parse_source(row, declared_json="json" in str(content_type).lower())
+        return parse_request(row, declared_json=declared_json, explanation=explanation)
     except InputError as error:
         return error

@@ -12,8 +12,8 @@ from torch import Tensor
 from chest_xray.errors import InputError
 from chest_xray.fetch import Fetcher
 from chest_xray.image import Picture, decode_grayscale, sniff
-from chest_xray.prediction import Prediction, predict
-from chest_xray.request import ImageSource, ImageUrl, InlineImage
+from chest_xray.prediction import Prediction, distribution, predict
+from chest_xray.request import Explanation, ImageUrl, InlineImage, Request
 from chest_xray.sandbox import DicomDecoder
 from chest_xray.settings import Settings
 from chest_xray.slots import Slots
@@ -25,6 +25,9 @@ Outcome = Prediction | InputError
 @dataclass(frozen=True)
 class Row:
     """What is known of one row besides its values."""
+
+    request: Request | None = None
+    """What its caller asks; None if that could not be read."""
 
     size: int = 0
     """Bytes of the encoded image; 0 if there is none."""
@@ -38,14 +41,19 @@ class Row:
     error: InputError | None = None
     """Why it has no value."""
 
+    @property
+    def explanation(self) -> Explanation | None:
+        """The form in which its caller wants the heat map."""
+        return self.request.explanation if self.request else None
+
 
 @dataclass(frozen=True)
 class Batch:
     """What is known of n rows."""
 
     values: Tensor | None
-    """One per row without an error, in row order: first the images float32 (G, 3, 224, 224), then
-    the logits float32 (G, 3); None if G is 0."""
+    """One per row without an error, in row order: first the images float32 (G, 1, 224, 224), then
+    what the network reads in them, float32 (G, 4); None if G is 0."""
 
     rows: tuple[Row, ...]
 
@@ -53,10 +61,31 @@ class Batch:
         """The same batch with ``function`` applied to the values, if there are any."""
         return replace(self, values=None if self.values is None else function(self.values))
 
-    def outcomes(self) -> list[Outcome]:
-        """One prediction or error per row, in row order; the values are logits by now."""
+    def places(self) -> dict[int, int]:
+        """Where in ``values`` the value of every row without an error is."""
+        good = [index for index, row in enumerate(self.rows) if not row.error]
+        return {index: position for position, index in enumerate(good)}
+
+    def outcomes(self, answer_all: bool = False) -> list[Outcome]:
+        """One prediction or error per row, in row order; the values are readings by now.
+
+        Args:
+            answer_all: predict for images that are no chest films, whether or not a row asks so.
+        """
         predictions = iter([] if self.values is None else predict(self.values))
-        return [row.error or replace(next(predictions), warnings=row.warnings) for row in self.rows]
+        return [row.error or _gated(next(predictions), row, answer_all) for row in self.rows]
+
+
+def _gated(prediction: Prediction, row: Row, answer_all: bool) -> Outcome:
+    """The prediction, unless the image is of a kind that none should be given for."""
+    allowed = answer_all or bool(row.request and row.request.allow_out_of_distribution)
+    if prediction.in_distribution or allowed:
+        return replace(prediction, warnings=row.warnings)
+    message = (
+        "The image does not look like a frontal chest X-ray, so a label would mean nothing; send "
+        '"allowOutOfDistribution": true beside the image to get one all the same.'
+    )
+    return InputError("not_a_chest_xray", message, distribution(prediction))
 
 
 class ImageLoader:
@@ -73,16 +102,16 @@ class ImageLoader:
         self._dicom = DicomDecoder(settings)
         self._executor = ThreadPoolExecutor(settings.fetch_parallel, "fetch")
 
-    def load(self, sources: Sequence[ImageSource | InputError]) -> Batch:
+    def load(self, requests: Sequence[Request | InputError]) -> Batch:
         """Fetch, decode and transform every row.
 
         All fetches share one deadline, so that the slowest row keeps the others no longer than
         that, and what is there is decoded while the rest is on its way.
 
         Args:
-            sources: per row, where its image is, or the error that its request already earned.
+            requests: per row, what it asks, or the error that it already earned.
         """
-        fetches = self._fetches(sources)
+        fetches = self._fetches(requests)
         rows: dict[int, Row] = {}
         images: dict[int, Tensor] = {}
 
@@ -98,16 +127,22 @@ class ImageLoader:
                 row = replace(row, error=error)
             rows.update(dict.fromkeys(indices, row))
 
-        for index, source in enumerate(sources):
-            if isinstance(source, InputError):
-                rows[index] = Row(error=source)
-            elif isinstance(source, InlineImage):
-                add([index], Row(), partial(bytes, source.data))
+        for index, request in enumerate(requests):
+            if isinstance(request, InputError):
+                rows[index] = Row(error=request)
+            elif isinstance(request.source, InlineImage):
+                add([index], Row(), partial(bytes, request.source.data))
         for fetch in as_completed(fetches):
             source, indices = fetches.pop(fetch)
             add(indices, Row(host=source.host), fetch.result)
         values = torch.stack([images[index] for index in sorted(images)]) if images else None
-        return Batch(values, tuple(rows[index] for index in range(len(sources))))
+        return Batch(
+            values,
+            tuple(
+                replace(rows[index], request=request if isinstance(request, Request) else None)
+                for index, request in enumerate(requests)
+            ),
+        )
 
     def close(self) -> None:
         """Give everything back; for tests, since a worker ends by being killed."""
@@ -116,13 +151,13 @@ class ImageLoader:
         self._dicom.close()
 
     def _fetches(
-        self, sources: Sequence[ImageSource | InputError]
+        self, requests: Sequence[Request | InputError]
     ) -> dict[Future[bytes], tuple[ImageUrl, list[int]]]:
         """A running fetch per different URL, with the rows that wait for it."""
         rows: dict[ImageUrl, list[int]] = {}
-        for index, source in enumerate(sources):
-            if isinstance(source, ImageUrl):
-                rows.setdefault(source, []).append(index)
+        for index, request in enumerate(requests):
+            if isinstance(request, Request) and isinstance(request.source, ImageUrl):
+                rows.setdefault(request.source, []).append(index)
         deadline = time.monotonic() + self._settings.fetch_timeout_s
         return {
             self._executor.submit(self._fetcher.fetch, source.url, deadline): (source, indices)

@@ -1,6 +1,9 @@
 """The one error that a row can have, and the closed list of its codes."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
+from types import MappingProxyType
+from typing import Any
 
 STATUS = {
     # The request does not say what to classify.
@@ -21,10 +24,10 @@ STATUS = {
     "corrupt_image": HTTPStatus.UNPROCESSABLE_ENTITY,
     # Not 413: TorchServe's error path turns that status into 507.
     "image_too_large": HTTPStatus.UNPROCESSABLE_ENTITY,
+    # The image is none that this service is for.
+    "not_a_chest_xray": HTTPStatus.UNPROCESSABLE_ENTITY,
     # Nobody's fault but ours: no memory, no process.
     "decoding_failed": HTTPStatus.SERVICE_UNAVAILABLE,
-    # The version that was asked cannot do this.
-    "no_explanations": HTTPStatus.NOT_FOUND,
 }
 """Every code a caller can meet, and its HTTP status. Codes are stable; messages may be reworded."""
 
@@ -44,12 +47,16 @@ TYPE = {
 class InputError(Exception):
     """One row cannot be answered with a prediction, for a reason its caller should know.
 
-    ``message`` is sent to the caller: it holds no URL, address or image content.
+    ``message`` and ``details`` (further fields of the body) are sent to the caller: they hold no
+    URL, address or image content.
     """
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(
+        self, code: str, message: str, details: Mapping[str, Any] = MappingProxyType({})
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
+        self.details = details
         self.status = STATUS[code]
         self.type = TYPE[self.status]

@@ -1,11 +1,15 @@
-"""logits -> prediction."""
+"""What the network read -> prediction."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from chest_xray.labels import LABELS
+
+DIGITS = 6
+"""Of every number in an answer: enough to compare with an offline run, short enough to read."""
 
 
 @dataclass(frozen=True)
@@ -18,6 +22,9 @@ class Prediction:
     probabilities: dict[str, float]
     """Probability of every label, 0 to 1; they sum to 1."""
 
+    score: float
+    """How much the image looks like a frontal chest film, 0 to 1."""
+
     warnings: tuple[str, ...] = ()
     """Codes of what the caller should know about the image."""
 
@@ -26,16 +33,31 @@ class Prediction:
         """Probability of ``label``, 0 to 1."""
         return self.probabilities[self.label]
 
+    @property
+    def in_distribution(self) -> bool:
+        """Whether it is an image of the kind that the network was made for."""
+        return self.score >= 0.5
 
-def predict(logits: Tensor) -> list[Prediction]:
+
+def predict(readings: Tensor) -> list[Prediction]:
     """Softmax, since the labels exclude each other.
 
     Args:
-        logits: float, shape (N, 3), in the order of :data:`LABELS`.
+        readings: float (N, 4), as :class:`ServedNet` gives them.
     """
-    rows = torch.softmax(logits.float(), dim=1).tolist()
+    rows = torch.softmax(readings[:, : len(LABELS)].float(), dim=1).tolist()
+    scores = torch.sigmoid(readings[:, len(LABELS)].float()).tolist()
     predictions = []
-    for row in rows:
+    for row, score in zip(rows, scores, strict=True):
         probabilities = dict(zip(LABELS, row, strict=True))
-        predictions.append(Prediction(max(LABELS, key=probabilities.__getitem__), probabilities))
+        label = max(LABELS, key=probabilities.__getitem__)
+        predictions.append(Prediction(label, probabilities, score))
     return predictions
+
+
+def distribution(prediction: Prediction) -> dict[str, Any]:
+    """What an answer says about the kind of image, whether or not it has a label."""
+    return {
+        "in_distribution": prediction.in_distribution,
+        "in_distribution_score": round(prediction.score, DIGITS),
+    }

@@ -1,4 +1,4 @@
-"""TorchServe row -> image source."""
+"""TorchServe row -> request: where the image is, and what is asked about it."""
 
 import base64
 import binascii
@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -15,7 +16,9 @@ _HOW = (
     'Send {"imageUrl": "https://..."} or {"data": "<base64>"} as application/json, '
     "the image itself as the body, or one of them as a multipart field."
 )
-_KEYS = ("imageUrl", "data")
+_IMAGE_KEYS = ("imageUrl", "data")
+_OPTION = "allowOutOfDistribution"
+_BOOLEANS = {"true": True, "false": False}
 _MEANT = {
     "imageUrl": {"imageurl", "url", "uri", "imageuri", "href", "link", "src", "path"},
     "data": {"data", "image", "imagedata", "base64", "b64", "b64json", "imagebase64", "bytes",
@@ -48,7 +51,38 @@ class InlineImage:
 ImageSource = ImageUrl | InlineImage
 
 
-def parse_source(row: Any, *, declared_json: bool = False) -> ImageSource:
+class Explanation(Enum):
+    """The form in which a caller wants the heat map."""
+
+    GRID = "application/json"
+    OVERLAY = "image/png"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What one row asks."""
+
+    source: ImageSource
+    allow_out_of_distribution: bool = False
+    """Give a label even if the image is no frontal chest film."""
+    explanation: Explanation | None = None
+    """None asks for a prediction alone."""
+
+
+def parse_headers(headers: Mapping[str, str]) -> tuple[Explanation | None, bool]:
+    """The explanation that a request asks for, and whether its body is declared as JSON.
+
+    TorchServe itself sets ``explain`` from the path, whatever the client wrote.
+    """
+    plain = {name.lower(): str(value).lower() for name, value in headers.items()}
+    form = Explanation.OVERLAY if "image/png" in plain.get("accept", "") else Explanation.GRID
+    explains = headers.get("explain") == "True"
+    return form if explains else None, "json" in plain.get("content-type", "")
+
+
+def parse_request(
+    row: Any, *, declared_json: bool = False, explanation: Explanation | None = None
+) -> Request:
     """What one row asks to classify.
 
     A row is a mapping with ``body`` (a request body: bytes, or what TorchServe parsed from JSON
@@ -59,11 +93,17 @@ def parse_source(row: Any, *, declared_json: bool = False) -> ImageSource:
         row: as TorchServe passes it.
         declared_json: the request's Content-Type says JSON; TorchServe hands over a body that it
             could not parse as bytes.
+        explanation: what the request's path and headers ask for besides.
 
     Raises:
         InputError: ``empty_request``, ``invalid_json``, ``invalid_request``, ``unknown_key`` or
             ``invalid_base64``.
     """
+    source, allow = _parse(row, declared_json)
+    return Request(source, allow, explanation)
+
+
+def _parse(row: Any, declared_json: bool) -> tuple[ImageSource, bool]:
     if isinstance(row, Mapping):
         if "body" not in row:
             return _from_fields(row)
@@ -77,13 +117,13 @@ def parse_source(row: Any, *, declared_json: bool = False) -> ImageSource:
     raise InputError("invalid_request", f"The body is not a JSON object. {_HOW}")
 
 
-def _from_bytes(body: bytes, declared_json: bool) -> ImageSource:
+def _from_bytes(body: bytes, declared_json: bool) -> tuple[ImageSource, bool]:
     """A body as it was sent: JSON, whatever its declared type, or the image itself."""
     start = body[:64].lstrip()
     if not start:
         raise InputError("empty_request", f"The request is empty. {_HOW}")
     if not declared_json and start[:1] != b"{":
-        return InlineImage(body)
+        return InlineImage(body), False
     try:
         parsed = json.loads(body)
     except (ValueError, RecursionError):
@@ -93,22 +133,38 @@ def _from_bytes(body: bytes, declared_json: bool) -> ImageSource:
     return _from_object(parsed)
 
 
-def _from_object(body: Mapping[str, Any]) -> ImageSource:
-    """A JSON object with exactly one of ``imageUrl`` and ``data``, both strings."""
+def _from_object(body: Mapping[str, Any]) -> tuple[ImageSource, bool]:
+    """A JSON object with exactly one of ``imageUrl`` and ``data``, both strings, and maybe the
+    option."""
     if not body:
         raise InputError("empty_request", f"The JSON object is empty. {_HOW}")
-    if unknown := [key for key in body if key not in _KEYS]:
+    if unknown := [key for key in body if key not in (*_IMAGE_KEYS, _OPTION)]:
         raise InputError("unknown_key", f"{_hint(unknown, body)} {_HOW}")
-    if len(body) > 1:
+    allow = _option(body.get(_OPTION, False))
+    images = [(key, value) for key, value in body.items() if key != _OPTION]
+    if not images:
+        raise InputError("empty_request", f"The request has no image. {_HOW}")
+    if len(images) > 1:
         raise InputError("invalid_request", f"imageUrl and data exclude each other. {_HOW}")
-    [(key, value)] = body.items()
+    [(key, value)] = images
     if not isinstance(value, str):
         raise InputError("invalid_request", f"The value of {key} is not a string. {_HOW}")
     if not value.strip():
         raise InputError("empty_request", f"The value of {key} is empty. {_HOW}")
     if declared := _DATA_URL.match(value):
-        return InlineImage(_from_data_url(value[declared.end() :], bool(declared[1])))
-    return ImageUrl(value) if key == "imageUrl" else InlineImage(_decode_base64(value))
+        return InlineImage(_from_data_url(value[declared.end() :], bool(declared[1]))), allow
+    return (ImageUrl(value) if key == "imageUrl" else InlineImage(_decode_base64(value))), allow
+
+
+def _option(value: Any) -> bool:
+    """JSON's true or false, or that word in a form."""
+    if isinstance(value, (bytes, bytearray)):
+        value = bytes(value[:8]).decode("ascii", "replace")
+    if isinstance(value, str):
+        value = _BOOLEANS.get(value.strip().lower())
+    if not isinstance(value, bool):
+        raise InputError("invalid_request", f"{_OPTION} is neither true nor false. {_HOW}")
+    return value
 
 
 def _hint(unknown: list[Any], body: Mapping[str, Any]) -> str:
@@ -120,37 +176,39 @@ def _hint(unknown: list[Any], body: Mapping[str, Any]) -> str:
         for known, meant in _MEANT.items():
             if plain in meant:
                 return f"A key is unknown; {known} is probably meant."
-    return "A key is unknown: only imageUrl and data are."
+    return f"A key is unknown: only {', '.join(_IMAGE_KEYS)} and {_OPTION} are."
 
 
-def _from_fields(fields: Mapping[str, Any]) -> ImageSource:
+def _from_fields(fields: Mapping[str, Any]) -> tuple[ImageSource, bool]:
     """Fields of a form, of a gRPC input map, or of an envelope's instance.
 
     ``imageUrl`` holds a URL. Any other single field holds an image: a file's field may have any
-    name, and ``data`` may also be base64 text, as it is in JSON.
+    name, and ``data`` may also be base64 text, as it is in JSON. The option may come with either.
     """
-    if not fields:
-        raise InputError("empty_request", f"The request is empty. {_HOW}")
-    if len(fields) > 1:
-        raise InputError("invalid_request", f"The request has more than one field. {_HOW}")
-    [(key, value)] = fields.items()
+    images = {key: value for key, value in fields.items() if key != _OPTION}
+    if not images:
+        raise InputError("empty_request", f"The request has no image. {_HOW}")
+    if len(images) > 1:
+        raise InputError("invalid_request", f"The request has more than one image. {_HOW}")
+    [(key, value)] = images.items()
     if key.lstrip().startswith("{"):  # curl -d without a Content-Type declares a form
         raise InputError("invalid_request", f"JSON was declared as a form. {_HOW}")
+    options = {_OPTION: fields[_OPTION]} if _OPTION in fields else {}
     if isinstance(value, (bytes, bytearray)) and key != "imageUrl":
         data = bytes(value)
         if not data:
             raise InputError("empty_request", f"The field {_shown(key)} is empty. {_HOW}")
         if key == "data" and _is_text(data):
-            return _from_object({key: data.decode("ascii", "replace")})
-        return InlineImage(data)
+            return _from_object({key: data.decode("ascii", "replace"), **options})
+        return InlineImage(data), _option(fields.get(_OPTION, False))
     if isinstance(value, (bytes, bytearray)):
         value = bytes(value).decode("utf-8", "replace")
-    return _from_object({key: value})
+    return _from_object({key: value, **options})
 
 
 def _shown(key: str) -> str:
     """A field's name for a message: ours, or none."""
-    return key if key in _KEYS else "with the image"
+    return key if key in _IMAGE_KEYS else "with the image"
 
 
 def _is_text(data: bytes) -> bool:

@@ -42,6 +42,9 @@ class Settings:
     allowed_hosts_only: bool = False
     """Refuse every host that is not in ``allowed_hosts``."""
 
+    answer_out_of_distribution: bool = False
+    """Give a label to images that are no frontal chest films, whether or not the caller asks."""
+
     max_image_bytes: int = 20_000_000
     """Size of one encoded image, fetched or inline."""
 

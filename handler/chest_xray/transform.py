@@ -9,9 +9,6 @@ from torch import Tensor
 SIZE = 224
 """Side of the network's square input, in pixels, as in the original project."""
 
-CHANNELS = 3
-"""The original network reads RGB; a radiograph is grey, so its channels are equal."""
-
 
 def resize(gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Antialiased bilinear resize of uint8 (H, W) to uint8 (224, 224), aspect not kept.
@@ -31,7 +28,6 @@ def to_tensor(gray: NDArray[np.uint8]) -> Tensor:
         gray: uint8, shape (H, W), any size.
 
     Returns:
-        float32, shape (3, 224, 224), values in [0, 1]; the channels share their memory.
+        float32, shape (1, 224, 224), values in [0, 1].
     """
-    scaled = torch.from_numpy(resize(gray).astype(np.float32)).div_(255)
-    return scaled.expand(CHANNELS, SIZE, SIZE)
+    return torch.from_numpy(resize(gray).astype(np.float32)).div_(255)[None]

@@ -1,0 +1,103 @@
+"""What the networks of all versions have in common, so that one handler serves them all."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from chest_xray.gate import Gate
+from chest_xray.labels import LABELS
+
+
+class StagedNet(nn.Module):
+    """A classifier in stages, so that what lies between them can be looked at.
+
+    A network subclasses it and gives the stages and what makes logits of the last one's maps.
+    """
+
+    explained: int = -1
+    """The stage whose maps heat maps are made of."""
+
+    def __init__(self, widths: Sequence[int]) -> None:
+        """``widths``: channels of the maps of every stage."""
+        super().__init__()
+        self.widths = tuple(widths)
+
+    def stage(self, index: int, maps: Tensor) -> Tensor:
+        """The maps of the stage before, float32 (N, C, h, w), or the images for stage 0 -> maps."""
+        raise NotImplementedError
+
+    def scores(self, maps: Tensor) -> Tensor:
+        """The last stage's maps -> logits float32 (N, outputs), in the order of LABELS."""
+        raise NotImplementedError
+
+    def stages(self, maps: Tensor, first: int = 0, end: int | None = None) -> list[Tensor]:
+        """The maps of the stages from ``first`` to before ``end``, from what ``first`` takes."""
+        found = []
+        for index in range(len(self.widths))[first:end]:
+            maps = self.stage(index, maps)
+            found.append(maps)
+        return found
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images float32 (N, 1, 224, 224) in [0, 1] -> logits float32 (N, outputs)."""
+        return self.scores(self.stages(images)[-1])
+
+
+class EnsembleNet(StagedNet):
+    """Members that read the same image side by side; a subclass says what their scores make."""
+
+    def __init__(self, members: Sequence[StagedNet]) -> None:
+        count = len(members)
+        super().__init__([width * count for width in members[0].widths])
+        self.members = nn.ModuleList(members)
+        self.explained = members[0].explained
+
+    def stage(self, index: int, maps: Tensor) -> Tensor:
+        parts = [maps] * len(self.members) if index == 0 else maps.chunk(len(self.members), dim=1)
+        found = [net.stage(index, part) for net, part in zip(self.nets(), parts, strict=True)]
+        return torch.cat(found, dim=1)
+
+    def member_scores(self, maps: Tensor) -> Tensor:
+        """The last stage's maps -> float32 (members, N, outputs of one)."""
+        parts = maps.chunk(len(self.members), dim=1)
+        pairs = zip(self.nets(), parts, strict=True)
+        return torch.stack([net.scores(part) for net, part in pairs])
+
+    def nets(self) -> list[StagedNet]:
+        """The members, as what they are."""
+        return [member for member in self.members if isinstance(member, StagedNet)]
+
+
+class ServedNet(nn.Module):
+    """A network, with a calibration that makes its probabilities honest and a gate that tells films
+    from other images."""
+
+    temperature: Tensor
+    """float32 (); fitted on the validation split, as the bias is; 1 before that."""
+
+    bias: Tensor
+    """float32 (3,), added to the logits after the temperature; 0 before that."""
+
+    def __init__(self, network: StagedNet) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("temperature", torch.ones(()))
+        self.register_buffer("bias", torch.zeros(len(LABELS)))
+        # What the first member of an ensemble sees is enough to tell.
+        first = network.nets()[0] if isinstance(network, EnsembleNet) else network
+        self.gate = Gate(first.widths)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """What serving asks.
+
+        Args:
+            images: float32 (N, 1, 224, 224) in [0, 1].
+
+        Returns:
+            float32 (N, 4): calibrated logits, whose softmax is what the probabilities are, and the
+            gate's logit of being a frontal chest film.
+        """
+        maps = self.network.stages(images)
+        logits = self.network.scores(maps[-1]) / self.temperature + self.bias
+        return torch.cat([logits, self.gate(images, maps)[:, None]], dim=1)
