@@ -1,30 +1,53 @@
-"""The network of version 1.0. TorchServe wants this file to define exactly one class."""
+"""The original project's network, and the ensemble of three that it planned."""
 
 import torch
 from torch import Tensor, nn
 
+from chest_xray.labels import LABELS
+from chest_xray.network import EnsembleNet, StagedNet
 
-class ChestXrayNet(nn.Module):
-    """The original project's network: 10 layers, 3,231,251 parameters.
 
-    Input float32 (N, 3, 224, 224) in [0, 1], output logits float32 (N, 3).
-    """
+class OriginalNet(StagedNet):
+    """The original project's network: 10 layers, 3,231,251 parameters with three outputs."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, outputs: int = len(LABELS)) -> None:
+        super().__init__(widths=(32, 64, 128))
         self.conv1 = nn.Conv2d(3, 32, kernel_size=3, stride=2, padding=1)
         self.conv2 = nn.Conv2d(32, 64, kernel_size=3, stride=2, padding=1)
         self.conv3 = nn.Conv2d(64, 128, kernel_size=3, padding=1)
         self.pool = nn.MaxPool2d(2)
         self.dropout = nn.Dropout(0.3)
         self.fc1 = nn.Linear(6272, 500)
-        self.fc2 = nn.Linear(500, 3)
+        self.fc2 = nn.Linear(500, outputs)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.pool(torch.relu(self.conv1(x)))  # (N, 32, 56, 56)
-        x = self.pool(torch.relu(self.conv2(x)))  # (N, 64, 14, 14)
-        x = self.pool(torch.relu(self.conv3(x)))  # (N, 128, 7, 7)
-        x = self.dropout(x.flatten(1))  # (N, 6272)
+    def stage(self, index: int, maps: Tensor) -> Tensor:
+        if index == 0:
+            x = maps.expand(-1, 3, -1, -1)  # it reads RGB; a radiograph is grey
+            x = self.pool(torch.relu(self.conv1(x)))  # (N, 32, 56, 56)
+        elif index == 1:
+            x = self.pool(torch.relu(self.conv2(maps)))  # (N, 64, 14, 14)
+        else:
+            x = torch.relu(self.conv3(maps))  # (N, 128, 14, 14)
+        return x
+
+    def scores(self, maps: Tensor) -> Tensor:
+        x = self.dropout(self.pool(maps).flatten(1))  # (N, 6272)
         x = self.dropout(torch.relu(self.fc1(x)))  # (N, 500)
-        logits: Tensor = self.fc2(x)  # (N, 3)
+        logits: Tensor = self.fc2(x)  # (N, outputs)
         return logits
+
+
+class VotingNet(EnsembleNet):
+    """The original project's plan: three binary classifiers of its network, and a vote.
+
+    Each member says how probable its own label is against all others, and votes for it above one
+    half. A single vote decides. Where several vote, or none does, the most probable of them
+    decides: so in every case it is the label with the largest probability. The logits are the
+    logarithms of the three probabilities; their softmax is each one's share of the sum.
+    """
+
+    def __init__(self) -> None:
+        super().__init__([OriginalNet(outputs=1) for _ in LABELS])
+
+    def scores(self, maps: Tensor) -> Tensor:
+        return nn.functional.logsigmoid(self.member_scores(maps)[:, :, 0].T)

@@ -6,18 +6,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 from torch.utils.data import Dataset
 
 from chest_xray.image import decode_grayscale
 from chest_xray.labels import LABELS, parse_label
 from chest_xray.settings import Settings
-from chest_xray.transform import resize, to_tensor
+from chest_xray.transform import SIZE, resize, to_tensor
 
 SPLITS = ("train", "valid", "test")
 METADATA = "metadata.csv"
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+_LUNGS = (slice(SIZE * 15 // 100, SIZE * 85 // 100), slice(SIZE * 10 // 100, SIZE * 90 // 100))
+"""Rows and columns in which the lungs of nearly all films are."""
+_CONTRADICTED = {("pneumonia", "Normal"), ("normal", "Lung Opacity")}
+"""Label, mined from a report, and what the radiologists of the RSNA challenge called the film."""
 _SPLIT_SPELLINGS = {"val": "valid", "validation": "valid"}
 
 
@@ -31,20 +37,39 @@ class Film:
     label: str
     split: str
     patient_id: str
-    """Empty where the data set does not say."""
+    """Empty where the data set does not say; so are the next ones."""
+    group: str = ""
+    """What never crosses a split: usually a patient."""
+    source: str = ""
+    """The collection it is from."""
+    sex: str = ""
+    age: float | None = None
+    """In years."""
+    view: str = ""
+    """PA, AP or what else the source says."""
+    fold: int | None = None
+    """Its fold of five, for films of the published DarkCovidNet set."""
+    contradicted: bool = False
+    """Radiologists read it otherwise than its label says."""
+
+    @property
+    def unit(self) -> str:
+        """What is drawn as one in a bootstrap: the group, the patient, else the film itself."""
+        return self.group or self.patient_id or self.name
 
 
-def read_films(root: Path, split: str) -> list[Film]:
-    """The films of one split, in a fixed order.
+def read_films(root: Path, split: str | None = None) -> list[Film]:
+    """The films of one split, or all of them, in a fixed order.
 
-    ``root`` holds either ``metadata.csv`` (columns file, label, split, patient_id) or folders
-    ``train/ valid/ test/`` with one folder per label.
+    ``root`` holds either ``metadata.csv`` (columns file, label, split; patient_id, group, source,
+    sex, age, view, fold and rsna_class where known) or folders ``train/ valid/ test/`` with one
+    folder per label.
 
     Raises:
         ValueError: unknown split or label, missing columns, or no film in the split.
         FileNotFoundError: ``root`` is neither of the two layouts.
     """
-    if split not in SPLITS:
+    if split not in (*SPLITS, None):
         raise ValueError(f"unknown split {split!r}: expected one of {', '.join(SPLITS)}")
     if (root / METADATA).is_file():
         films = _from_metadata(root)
@@ -52,7 +77,7 @@ def read_films(root: Path, split: str) -> list[Film]:
         films = _from_folders(root)
     else:
         raise FileNotFoundError(f"{root} has neither {METADATA} nor folders {'/ '.join(SPLITS)}/")
-    chosen = [film for film in films if film.split == split]
+    chosen = [film for film in films if split in (film.split, None)]
     if not chosen:
         raise ValueError(f"{root} has no film in split {split!r}")
     return chosen
@@ -70,9 +95,23 @@ def _from_metadata(root: Path) -> list[Film]:
                 label=parse_label(row["label"]),
                 split=_SPLIT_SPELLINGS.get(row["split"], row["split"]),
                 patient_id=row.get("patient_id") or "",
+                group=row.get("group") or "",
+                source=row.get("source") or "",
+                sex=row.get("sex") or "",
+                age=_age(row.get("age") or ""),
+                view=row.get("view") or "",
+                fold=int(row["fold"]) if row.get("fold") else None,
+                contradicted=(parse_label(row["label"]), row.get("rsna_class")) in _CONTRADICTED,
             )
             for row in reader
         ]
+
+
+def _age(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 def _from_folders(root: Path) -> list[Film]:
@@ -92,8 +131,17 @@ def _from_folders(root: Path) -> list[Film]:
 class FilmDataset(Dataset[tuple[Tensor, int]]):
     """Films as (tensor, target) pairs, decoded and resized once and kept as uint8 (50 KB each)."""
 
-    def __init__(self, films: Sequence[Film], on_film: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        films: Sequence[Film],
+        on_film: Callable[[], None] = lambda: None,
+        *,
+        lungs_masked: bool = False,
+    ) -> None:
         """Read every film; ``on_film`` is called after each, for a progress bar.
+
+        Args:
+            lungs_masked: black out the rectangle in which lungs are (Maguolo & Nanni 2021).
 
         Raises:
             ValueError: a file cannot be read or decoded; names the file.
@@ -101,15 +149,33 @@ class FilmDataset(Dataset[tuple[Tensor, int]]):
         self.films = list(films)
         self._resized = []
         for film in self.films:
-            self._resized.append(_read(film))
+            pixels = _read(film)
+            if lungs_masked:
+                pixels = pixels.copy()
+                pixels[_LUNGS] = 0
+            self._resized.append(pixels)
             on_film()
 
     def __len__(self) -> int:
         return len(self.films)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        """float32 (3, 224, 224) and the index of the label in LABELS."""
+        """float32 (1, 224, 224) and the index of the label in LABELS."""
         return to_tensor(self._resized[index]), LABELS.index(self.films[index].label)
+
+    def images(self, side: int) -> Tensor:
+        """All films at once, uint8 (N, 1, side, side), antialiased."""
+        scaled = (
+            functional.interpolate(
+                to_tensor(pixels)[None], size=(side, side), mode="bilinear", antialias=True
+            )
+            for pixels in self._resized
+        )
+        return torch.cat([(each * 255).round().to(torch.uint8) for each in scaled])
+
+    def targets(self) -> Tensor:
+        """int64 (N,): indices into LABELS."""
+        return torch.tensor([LABELS.index(film.label) for film in self.films])
 
 
 def _read(film: Film) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""The training loop: seeded, resumable, keeps the weights of the best validation loss."""
+"""The training loop of the original network: seeded, resumable, keeps the best validation loss."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ HISTORY = "history.json"
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a version is trained: SGD without momentum on cross entropy."""
+    """How the original network is trained: SGD without momentum."""
 
     epochs: int
     """Most epochs to train."""
@@ -28,14 +28,37 @@ class Recipe:
     seed: int = 0
 
 
-PRESETS = {
-    # The original report: one epoch. Its learning rate and batch size are Recipe's defaults.
-    "original": Recipe(epochs=1, patience=1),
-    # The same, for as long as the validation loss keeps falling.
-    "converged": Recipe(epochs=200, patience=20),
-}
+@dataclass(frozen=True)
+class Objective:
+    """What the network is trained for."""
+
+    loss: Callable[[Tensor, Tensor], Tensor]
+    """Mean loss of logits float32 (N, outputs) for targets int64 (N,), indices into LABELS."""
+
+    hits: Callable[[Tensor, Tensor], Tensor]
+    """bool (N,): which rows are right."""
+
+
+def one_of_all() -> Objective:
+    """Which label it is: cross entropy."""
+    return Objective(
+        nn.functional.cross_entropy, lambda logits, targets: logits.argmax(1) == targets
+    )
+
+
+def one_against_the_rest(label: int) -> Objective:
+    """Whether it is this label: binary cross entropy of one output."""
+
+    def loss(logits: Tensor, targets: Tensor) -> Tensor:
+        wanted = (targets == label).float()
+        return nn.functional.binary_cross_entropy_with_logits(logits[:, 0], wanted)
+
+    return Objective(loss, lambda logits, targets: (logits[:, 0] > 0) == (targets == label))
+
 
 Films = Dataset[tuple[Tensor, int]]
+History = list[dict[str, float]]
+"""How the losses went."""
 Progress = Callable[[int, int, int], None]
 """Called after each step with epoch (from 1), step (from 1) and steps per epoch."""
 
@@ -48,7 +71,8 @@ def train(
     out: Path,
     device: torch.device,
     progress: Progress = lambda epoch, step, steps: None,
-) -> list[dict[str, float]]:
+    objective: Objective | None = None,
+) -> History:
     """Train ``model`` and leave ``weights.pt``, ``checkpoint.pt`` and ``history.json`` in ``out``.
 
     A run that was cut off goes on from its last whole epoch and ends with the same weights as
@@ -60,19 +84,21 @@ def train(
     Raises:
         ValueError: ``out`` holds the checkpoint of another recipe.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(recipe.seed)
-    for module in model.modules():
-        if callable(reset := getattr(module, "reset_parameters", None)):
-            reset()
-    model.to(device)
+    reset(model.to(device), recipe.seed)
     optimizer = torch.optim.SGD(model.parameters(), lr=recipe.learning_rate)
-    history = _resume(out / CHECKPOINT, recipe, model, optimizer, device)
+    objective = objective or one_of_all()
+    history: History = []
+    if checkpoint := resume(out, asdict(recipe), device):
+        model.load_state_dict(checkpoint["model"])
+        optimizer.load_state_dict(checkpoint["optimizer"])
+        history = checkpoint["history"]
 
     while not _finished(history, recipe):
         epoch = len(history) + 1
-        train_loss = _train_epoch(model, optimizer, recipe, epoch, train_films, device, progress)
-        valid_loss, valid_accuracy = _validate(model, valid_films, device)
+        train_loss = _train_epoch(
+            model, optimizer, objective, recipe, epoch, train_films, device, progress
+        )
+        valid_loss, valid_accuracy = validate(model, objective, valid_films, device)
         best = min((row["valid_loss"] for row in history), default=float("inf"))
         history.append(
             {
@@ -83,42 +109,67 @@ def train(
             }
         )
         if valid_loss < best:
-            _save(out / WEIGHTS, {k: v.cpu() for k, v in model.state_dict().items()})
+            save_weights(model, out)
         state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
-        _save(out / CHECKPOINT, {"recipe": asdict(recipe), "history": history, **state})
-        (out / HISTORY).write_text(json.dumps(history, indent=2) + "\n", encoding="utf-8")
+        save_checkpoint(out, asdict(recipe), history, state)
     return history
 
 
-def logits_of(
-    model: nn.Module, films: Films, device: torch.device, batch_size: int = 64
+def reset(model: nn.Module, seed: int) -> None:
+    """Fresh weights that follow from the seed."""
+    torch.manual_seed(seed)
+    for module in model.modules():
+        if callable(fresh := getattr(module, "reset_parameters", None)):
+            fresh()
+
+
+def outputs_of(
+    network: Callable[[Tensor], Tensor], films: Films, device: torch.device, batch_size: int = 64
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Logits float32 (N, 3) and targets int64 (N,), on the CPU, batch by batch, in order."""
-    model.eval()
+    """What a network in evaluation mode says (N, outputs) and targets int64 (N,), on the CPU, batch
+    by batch, in order."""
     with torch.inference_mode():
         for images, targets in DataLoader(films, batch_size):
-            yield model(images.to(device)).cpu(), targets
+            yield network(images.to(device)).cpu(), targets
 
 
-def _resume(
-    path: Path,
-    recipe: Recipe,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    device: torch.device,
-) -> list[dict[str, float]]:
+def all_outputs(
+    network: Callable[[Tensor], Tensor], films: Films, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """The same of all films at once."""
+    batches = list(outputs_of(network, films, device))
+    return torch.cat([output for output, _ in batches]), torch.cat([each for _, each in batches])
+
+
+def resume(out: Path, recipe: dict[str, Any], device: torch.device) -> dict[str, Any] | None:
+    """The checkpoint of an earlier run in this folder, if there is one.
+
+    Raises:
+        ValueError: it belongs to another recipe.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / CHECKPOINT
     if not path.exists():
-        return []
-    checkpoint = torch.load(path, map_location=device, weights_only=True)
-    if checkpoint["recipe"] != asdict(recipe):
+        return None
+    checkpoint: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    if checkpoint["recipe"] != recipe:
         raise ValueError(f"{path} belongs to another recipe: {checkpoint['recipe']}")
-    model.load_state_dict(checkpoint["model"])
-    optimizer.load_state_dict(checkpoint["optimizer"])
-    history: list[dict[str, float]] = checkpoint["history"]
-    return history
+    return checkpoint
 
 
-def _finished(history: list[dict[str, float]], recipe: Recipe) -> bool:
+def save_weights(model: nn.Module, out: Path) -> None:
+    _save(out / WEIGHTS, {name: value.cpu() for name, value in model.state_dict().items()})
+
+
+def save_checkpoint(
+    out: Path, recipe: dict[str, Any], history: History, state: dict[str, Any]
+) -> None:
+    """All that a run needs to go on, and the history for people."""
+    _save(out / CHECKPOINT, {"recipe": recipe, "history": history, **state})
+    (out / HISTORY).write_text(json.dumps(history, indent=2) + "\n", encoding="utf-8")
+
+
+def _finished(history: History, recipe: Recipe) -> bool:
     losses = [row["valid_loss"] for row in history]
     stale = len(losses) - 1 - losses.index(min(losses)) if losses else 0
     return len(losses) >= recipe.epochs or stale >= recipe.patience
@@ -127,6 +178,7 @@ def _finished(history: list[dict[str, float]], recipe: Recipe) -> bool:
 def _train_epoch(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
+    objective: Objective,
     recipe: Recipe,
     epoch: int,
     films: Films,
@@ -139,7 +191,7 @@ def _train_epoch(
     model.train()
     total, count = 0.0, 0
     for step, (images, targets) in enumerate(loader, start=1):
-        loss = nn.functional.cross_entropy(model(images.to(device)), targets.to(device))
+        loss = objective.loss(model(images.to(device)), targets.to(device))
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -149,12 +201,13 @@ def _train_epoch(
     return total / count
 
 
-def _validate(model: nn.Module, films: Films, device: torch.device) -> tuple[float, float]:
-    batches = list(logits_of(model, films, device))
-    logits = torch.cat([batch for batch, _ in batches])
-    targets = torch.cat([batch for _, batch in batches])
-    loss = nn.functional.cross_entropy(logits, targets).item()
-    return loss, (logits.argmax(1) == targets).float().mean().item()
+def validate(
+    model: nn.Module, objective: Objective, films: Films, device: torch.device
+) -> tuple[float, float]:
+    """Mean loss, and the share of films that is right."""
+    logits, targets = all_outputs(model.eval(), films, device)
+    loss = objective.loss(logits, targets).item()
+    return loss, objective.hits(logits, targets).float().mean().item()
 
 
 def _save(path: Path, content: Any) -> None:

@@ -1,10 +1,33 @@
-"""Targets and predictions -> the figures of an evaluation."""
+"""Truths and probabilities -> the figures of an evaluation, with intervals.
+
+Everywhere ``truths`` is int (N,), indices into LABELS, and ``probabilities`` float (N, 3).
+"""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import average_precision_score, roc_auc_score
+
 from chest_xray.labels import LABELS
+from chest_xray_training.dataset import Film
+
+Ints = NDArray[np.integer]
+Floats = NDArray[np.floating]
+Figures = dict[str, float]
+"""A name per figure; NaN where the films do not allow it."""
+
+_BINS = 15  # of the calibration error, as Guo et al. 2017
+_RESAMPLES = 1_000
+_POINTS = ("high_sensitivity", "balanced", "high_specificity")
+_HIGH = 0.95  # sensitivity or specificity that an operating point is named for
+
+
+def truths_of(films: Iterable[Film]) -> Ints:
+    """int (N,): indices into LABELS."""
+    return np.array([LABELS.index(film.label) for film in films])
 
 
 def wilson_interval(right: int, count: int) -> tuple[float, float]:
@@ -19,38 +42,182 @@ def wilson_interval(right: int, count: int) -> tuple[float, float]:
     return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
 
 
-def confusion_matrix(truths: Sequence[str], predicted: Sequence[str]) -> list[list[int]]:
+def confusion_matrix(truths: Ints, predicted: Ints) -> list[list[int]]:
     """Counts, one row per true label, one column per predicted label, in the order of LABELS."""
-    counts = [[0] * len(LABELS) for _ in LABELS]
-    for truth, guess in zip(truths, predicted, strict=True):
-        counts[LABELS.index(truth)][LABELS.index(guess)] += 1
-    return counts
+    counts = np.zeros((len(LABELS), len(LABELS)), int)
+    np.add.at(counts, (truths, predicted), 1)
+    table: list[list[int]] = counts.tolist()
+    return table
 
 
-def summarise(truths: Sequence[str], predicted: Sequence[str]) -> dict[str, Any]:
-    """The original project's table: accuracy per label with counts, and overall.
+def accuracies(truths: Ints, predicted: Ints) -> dict[str, Any]:
+    """The original project's table: right and all per label and overall, with Wilson intervals."""
+    right = truths == predicted
+    rows = {label: right[truths == index] for index, label in enumerate(LABELS)}
+    return {name: share(row, "accuracy") for name, row in {**rows, "all": right}.items()}
 
-    Accuracies are fractions in [0, 1], rounded to 4 digits, with 95 % Wilson intervals; a label
-    without films has the accuracy null. ``balanced_accuracy`` is the mean over the labels present.
-    """
-    matrix = confusion_matrix(truths, predicted)
-    per_label = {
-        label: _share(row[index], sum(row))
-        for index, (label, row) in enumerate(zip(LABELS, matrix, strict=True))
-    }
-    present = [row[index] / sum(row) for index, row in enumerate(matrix) if sum(row)]
+
+def share(hits: NDArray[np.bool_], name: str = "share") -> dict[str, Any]:
+    """How many of the films it is true for, with the Wilson interval."""
+    count, right = len(hits), int(hits.sum())
     return {
-        "per_label": per_label,
-        "overall": _share(sum(matrix[i][i] for i in range(len(LABELS))), len(truths)),
-        "balanced_accuracy": round(sum(present) / len(present), 4) if present else None,
-        "confusion_matrix": {"labels": list(LABELS), "rows_true_columns_predicted": matrix},
-    }
-
-
-def _share(right: int, count: int) -> dict[str, Any]:
-    return {
-        "accuracy": round(right / count, 4) if count else None,
-        "right": right,
+        name: round(right / count, 4) if count else None,
+        "right" if name == "accuracy" else "films": right,
         "count": count,
         "interval_95": [round(bound, 4) for bound in wilson_interval(right, count)],
     }
+
+
+def figures(truths: Ints, probabilities: Floats) -> Figures:
+    """Every scalar figure of one set of films."""
+    found = decisions(truths, probabilities.argmax(1))
+    for index, label in enumerate(LABELS):
+        positive = truths == index
+        found[f"auroc {label}"] = auroc(positive, probabilities[:, index])
+        both = 0 < positive.sum() < len(positive)
+        found[f"auprc {label}"] = (
+            float(average_precision_score(positive, probabilities[:, index])) if both else math.nan
+        )
+    found["ece"] = calibration_error(truths, probabilities)
+    one_hot = np.eye(len(LABELS))[truths]
+    found["brier"] = float(((probabilities - one_hot) ** 2).sum(1).mean())
+    return found
+
+
+def decisions(truths: Ints, predicted: Ints) -> Figures:
+    """The figures that follow from the answers alone."""
+    counts = np.array(confusion_matrix(truths, predicted))
+    found: Figures = {"accuracy": _mean(truths == predicted)}
+    per_label: dict[str, list[float]] = {"sensitivity": [], "f1": []}
+    for index, label in enumerate(LABELS):
+        hits, actual, called = counts[index, index], counts[index].sum(), counts[:, index].sum()
+        others = counts.sum() - actual
+        sensitivity = _ratio(hits, actual)
+        per_label["sensitivity"].append(sensitivity)
+        per_label["f1"].append(_ratio(2 * hits, actual + called))
+        found[f"sensitivity {label}"] = sensitivity
+        found[f"specificity {label}"] = _ratio(others - (called - hits), others)
+        found[f"ppv {label}"] = _ratio(hits, called)
+    found["balanced accuracy"] = float(np.nanmean(per_label["sensitivity"]))
+    found["macro f1"] = float(np.nanmean(per_label["f1"]))
+    return found
+
+
+def auroc(positive: NDArray[np.bool_], scores: Floats) -> float:
+    """Area under the ROC curve; NaN unless both kinds are there."""
+    if not 0 < positive.sum() < len(positive):
+        return math.nan
+    return float(roc_auc_score(positive, scores))
+
+
+def reliability(truths: Ints, probabilities: Floats) -> list[dict[str, float]]:
+    """Per bin of the answer's probability: its mean, the share that is right, and the count."""
+    answers, right = probabilities.max(1), probabilities.argmax(1) == truths
+    bins = np.minimum((answers * _BINS).astype(int), _BINS - 1)
+    return [
+        {
+            "probability": float(answers[bins == each].mean()),
+            "accuracy": float(right[bins == each].mean()),
+            "count": int((bins == each).sum()),
+        }
+        for each in np.unique(bins)
+    ]
+
+
+def calibration_error(truths: Ints, probabilities: Floats) -> float:
+    """Expected calibration error: the mean distance of the bins above, weighted by count."""
+    rows = reliability(truths, probabilities)
+    distances = [row["count"] * abs(row["probability"] - row["accuracy"]) for row in rows]
+    return sum(distances) / len(truths)
+
+
+def with_intervals(
+    compute: Callable[[Ints], Mapping[str, float]], groups: Sequence[str], seed: int = 0
+) -> dict[str, dict[str, float | None]]:
+    """Figures with 95 % percentile bootstrap intervals, drawn by patient (Efron 1979).
+
+    Args:
+        compute: the figures of the films with these indices, which may repeat.
+        groups: per film, what is drawn as one: its patient.
+    """
+    names = np.array(groups)
+    films_of = [np.flatnonzero(names == name) for name in dict.fromkeys(groups)]
+    chance = np.random.default_rng(seed)
+    drawn: dict[str, list[float]] = {}
+    for _ in range(_RESAMPLES):
+        chosen = chance.integers(len(films_of), size=len(films_of))
+        for name, value in compute(np.concatenate([films_of[each] for each in chosen])).items():
+            drawn.setdefault(name, []).append(value)
+    whole = compute(np.arange(len(groups)))
+    return {
+        name: {
+            "value": _rounded(value),
+            "low": _rounded(_quantile(drawn[name], 0.025)),
+            "high": _rounded(_quantile(drawn[name], 0.975)),
+        }
+        for name, value in whole.items()
+    }
+
+
+def within_source(
+    truths: Ints, probabilities: Floats, sources: Sequence[str], least: int = 10
+) -> Figures:
+    """AUROC of one label against another among the films of one source, which cannot help there."""
+    found = {}
+    names = np.array(sources)
+    for source in dict.fromkeys(sources):
+        for a in range(len(LABELS)):
+            for b in range(a):
+                chosen = (names == source) & ((truths == a) | (truths == b))
+                positive = truths[chosen] == a
+                if min(positive.sum(), (~positive).sum()) >= least:
+                    share = probabilities[chosen, a] / probabilities[chosen][:, [a, b]].sum(1)
+                    found[f"{LABELS[a]} against {LABELS[b]}, {source}"] = auroc(positive, share)
+    return found
+
+
+def operating_points(truths: Ints, probabilities: Floats) -> dict[str, dict[str, float]]:
+    """Thresholds on each label's probability, to be chosen on the validation split.
+
+    ``high_sensitivity`` and ``high_specificity`` reach 95 % of what they are named for at the best
+    of the other; ``balanced`` has the largest sum of both (Youden 1950).
+    """
+    chosen = {}
+    for index, label in enumerate(LABELS):
+        positive = truths == index
+        best = dict.fromkeys(_POINTS, (-1.0, 0.5))
+        for threshold in np.unique(probabilities[:, index]):
+            sensitivity, specificity = at_threshold(positive, probabilities[:, index], threshold)
+            for point, reached, worth in (
+                ("high_sensitivity", sensitivity >= _HIGH, specificity),
+                ("balanced", True, sensitivity + specificity),
+                ("high_specificity", specificity >= _HIGH, sensitivity),
+            ):
+                if reached and worth > best[point][0]:
+                    best[point] = (worth, float(threshold))
+        chosen[label] = {point: best[point][1] for point in _POINTS}
+    return chosen
+
+
+def at_threshold(
+    positive: NDArray[np.bool_], scores: Floats, threshold: float
+) -> tuple[float, float]:
+    """Sensitivity and specificity of calling positive what reaches the threshold."""
+    called = scores >= threshold
+    return _mean(called[positive]), _mean(~called[~positive])
+
+
+def _mean(values: NDArray[np.bool_]) -> float:
+    return float(values.mean()) if len(values) else math.nan
+
+
+def _ratio(part: float, whole: float) -> float:
+    return float(part / whole) if whole else math.nan
+
+
+def _quantile(values: list[float], share: float) -> float:
+    return float(np.nanquantile(values, share)) if not np.isnan(values).all() else math.nan
+
+
+def _rounded(value: float) -> float | None:
+    return None if math.isnan(value) else round(value, 4)

@@ -13,22 +13,22 @@ from chest_xray.labels import LABELS
 
 
 def learning_curve(history: Sequence[dict[str, float]], path: Path) -> None:
-    """Training and validation loss, and validation accuracy, by epoch."""
-    epochs = [row["epoch"] for row in history]
+    """Training and validation loss, and validation accuracy, by epoch or step."""
+    unit = "epoch" if "epoch" in history[0] else "step"
+    epochs = [row[unit] for row in history]
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     axes.plot(epochs, [row["train_loss"] for row in history], marker=".", label="training loss")
     axes.plot(epochs, [row["valid_loss"] for row in history], marker=".", label="validation loss")
     accuracy = [row["valid_accuracy"] for row in history]
     axes.plot(epochs, accuracy, marker=".", label="validation accuracy")
-    axes.set_xlabel("epoch")
+    axes.set_xlabel(unit)
     axes.set_ylim(bottom=0)
     axes.legend()
     _save(figure, path)
 
 
-def per_label_accuracy(summary: dict[str, Any], title: str, path: Path) -> None:
+def per_label_accuracy(rows: dict[str, Any], title: str, path: Path) -> None:
     """Bars of accuracy per label and overall, with 95 % intervals and counts."""
-    rows = {**summary["per_label"], "overall": summary["overall"]}
     heights = [row["accuracy"] or 0.0 for row in rows.values()]
     # An accuracy of 1 lies a rounding above its own interval.
     below = [max(0.0, h - r["interval_95"][0]) for h, r in zip(heights, rows.values(), strict=True)]
@@ -43,9 +43,9 @@ def per_label_accuracy(summary: dict[str, Any], title: str, path: Path) -> None:
     _save(figure, path)
 
 
-def confusion_matrix(summary: dict[str, Any], title: str, path: Path) -> None:
+def confusion_matrix(matrix: dict[str, Any], title: str, path: Path) -> None:
     """Counts, true labels down, predicted labels across, shaded by share of the true label."""
-    counts = summary["confusion_matrix"]["rows_true_columns_predicted"]
+    counts = matrix["rows_true_columns_predicted"]
     shares = [[cell / max(1, sum(row)) for cell in row] for row in counts]
     figure, axes = plt.subplots(figsize=(5, 4.5), layout="constrained")
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
@@ -58,6 +58,23 @@ def confusion_matrix(summary: dict[str, Any], title: str, path: Path) -> None:
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     axes.set_title(title)
+    _save(figure, path)
+
+
+def reliability(rows: Sequence[dict[str, float]], title: str, path: Path) -> None:
+    """How often an answer is right against how probable it says it is, and how many there are."""
+    figure, axes = plt.subplots(figsize=(5, 4.5), layout="constrained")
+    axes.plot([0, 1], [0, 1], color="grey", linestyle=":", label="honest")
+    stated = [row["probability"] for row in rows]
+    axes.plot(stated, [row["accuracy"] for row in rows], marker="o", label="measured")
+    for row in rows:
+        axes.annotate(str(int(row["count"])), (row["probability"], row["accuracy"]), fontsize=8)
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+    axes.set_xlabel("probability of the answer")
+    axes.set_ylabel("share of right answers")
+    axes.set_title(title)
+    axes.legend()
     _save(figure, path)
 
 

@@ -1,0 +1,80 @@
+"""Films, and drawn images that are none -> the gate of a trained network."""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from chest_xray.gate import HIDDEN, Gate
+from chest_xray.network import ServedNet
+from chest_xray.transform import SIZE
+from chest_xray_training.dataset import FilmDataset
+from chest_xray_training.drawn import as_stored_elsewhere, no_films
+
+_REFUSED = 0.01  # share of the validation films and their variants that the threshold refuses
+_DRAWN = 4500
+_VARIANTS = 2  # of each film
+_EPOCHS = 12
+_CERTAIN = 0.99
+_BATCH = 64
+
+
+def fit_gate(
+    network: ServedNet, films: FilmDataset, valid_films: FilmDataset, device: torch.device
+) -> None:
+    """Fit ``network.gate`` to tell films, also as others store them, from images drawn by code (an
+    outlier exposure, Hendrycks et al. 2019); its threshold refuses one in a hundred validation
+    films."""
+    network.to(device).eval()
+    pixels, valid_pixels = films.images(SIZE), valid_films.images(SIZE)
+    drawn = np.stack(list(no_films(list(pixels[:, 0].numpy()), _DRAWN, seed=0)))
+    inside = describe(network, _with_variants(pixels, seed=1), device)
+    outside = describe(network, torch.from_numpy(drawn)[:, None], device)
+    valid = describe(network, _with_variants(valid_pixels, seed=2), device)
+
+    gate = Gate(network.gate.widths)
+    both = torch.cat([inside, outside])
+    gate.mean.copy_(inside.mean(0))
+    gate.scale.copy_(0.5 * both.std(0) + 0.5 * inside.std(0) + 1e-3)
+    truths = torch.cat([torch.ones(len(inside)), torch.zeros(len(outside))])
+    _fit(gate, gate.normalize(both), truths)
+    with torch.no_grad():
+        gate.head.bias.sub_(torch.quantile(gate.judge(gate.normalize(valid)), _REFUSED))
+    network.gate.load_state_dict(gate.state_dict())
+
+
+def describe(network: ServedNet, pixels: Tensor, device: torch.device) -> Tensor:
+    """What the gate looks at, float32 (N, D), on the CPU, of films uint8 (N, 1, 224, 224)."""
+    found = []
+    with torch.inference_mode():
+        for batch in torch.split(pixels, _BATCH):
+            images = (batch.float() / 255).to(device)
+            found.append(network.gate.describe(images, network.network.stages(images)).cpu())
+    return torch.cat(found)
+
+
+def _with_variants(pixels: Tensor, seed: int) -> Tensor:
+    chance = np.random.default_rng(seed)
+    changed = [
+        as_stored_elsewhere(chance, film) for _ in range(_VARIANTS) for film in pixels[:, 0].numpy()
+    ]
+    return torch.cat([pixels, torch.from_numpy(np.stack(changed))[:, None]])
+
+
+def _fit(gate: Gate, points: Tensor, truths: Tensor) -> None:
+    torch.manual_seed(0)
+    gate.hidden.reset_parameters()
+    nn.init.normal_(gate.head.weight, std=HIDDEN**-0.5)
+    nn.init.zeros_(gate.head.bias)
+    batch, dropout = 2 * _BATCH, nn.Dropout(0.2)
+    steps = len(points) // batch
+    optimizer = torch.optim.AdamW(gate.parameters(), weight_decay=0.09)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=_EPOCHS * steps)
+    targets = (1 - _CERTAIN) + truths * (2 * _CERTAIN - 1)
+    for _ in range(_EPOCHS):
+        for chosen in torch.split(torch.randperm(len(points))[: steps * batch], batch):
+            logits = gate.judge(dropout(points[chosen]))
+            loss = nn.functional.binary_cross_entropy_with_logits(logits, targets[chosen])
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
