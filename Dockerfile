@@ -29,10 +29,10 @@ RUN python3 -m venv /opt/venv \
  && /opt/venv/bin/pip install --no-cache-dir -r requirements.txt
 COPY config config
 COPY handler handler
-COPY model/chest_xray_net.py model/chest_xray_net.py
+COPY model/chest_xray_*.py model/
 COPY model/weights model/weights
 COPY scripts scripts
-RUN echo /opt/chest-xray/handler > "$(/opt/venv/bin/python -c 'import site; print(site.getsitepackages()[0])')/chest-xray.pth" \
+RUN printf '%s\n' /opt/chest-xray/handler /opt/chest-xray/model > "$(/opt/venv/bin/python -c 'import site; print(site.getsitepackages()[0])')/chest-xray.pth" \
  && /opt/venv/bin/python scripts/archive.py
 # Inference is reachable from outside the container, management and metrics are not.
 ENV TS_INFERENCE_ADDRESS=http://0.0.0.0:8080 \

@@ -1,14 +1,14 @@
 # `make` lists the targets. Everything but `image` needs Python 3.10+ alone; the rest is installed
 # into .venv, once, by the first target that needs it.
 PYTHON ?= python3
-VERSION ?= 1.0
+VERSION ?= 3.0
 WEIGHTS ?=
 SPLIT ?= test
-PRESET ?= original
+PRESET ?=
 PY := .venv/bin/python
 INSTALLED := .venv/installed
 
-.PHONY: help install serve test archive train evaluate data check format lock image clean
+.PHONY: help install serve test archive train evaluate protocols data check format lock image clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -23,7 +23,7 @@ $(INSTALLED): requirements-dev.txt
 
 install: $(INSTALLED) ## make .venv with everything pinned
 
-archive: $(INSTALLED) ## build the archive: VERSION=1.0 [WEIGHTS=weights.pt]
+archive: $(INSTALLED) ## build the archive: VERSION=3.0 [WEIGHTS=weights.pt]
 	$(PY) scripts/archive.py --version $(VERSION) $(if $(WEIGHTS),--weights '$(WEIGHTS)')
 
 serve: archive ## run the server in the foreground; Ctrl-C stops it
@@ -34,11 +34,14 @@ test: $(INSTALLED) ## run the whole test suite
 
 need = $(if $($(1)),,$(error give $(1)=folder))
 
-train: $(INSTALLED) ## train: DATA=folder [PRESET=original|converged]
-	$(call need,DATA)$(PY) scripts/train.py --data '$(DATA)' --preset $(PRESET)
+train: $(INSTALLED) ## train: DATA=folder [VERSION=3.0] [PRESET=original|converged|robust]
+	$(call need,DATA)$(PY) scripts/train.py --data '$(DATA)' --version $(VERSION) $(if $(PRESET),--preset $(PRESET))
 
-evaluate: $(INSTALLED) ## evaluate: DATA=folder [SPLIT=test] [WEIGHTS=weights.pt]
-	$(call need,DATA)$(PY) scripts/evaluate.py --data '$(DATA)' --split $(SPLIT) $(if $(WEIGHTS),--weights '$(WEIGHTS)')
+evaluate: $(INSTALLED) ## evaluate: DATA=folder [VERSION=3.0] [SPLIT=test] [WEIGHTS=weights.pt]
+	$(call need,DATA)$(PY) scripts/evaluate.py --data '$(DATA)' --version $(VERSION) --split $(SPLIT) $(if $(WEIGHTS),--weights '$(WEIGHTS)')
+
+protocols: $(INSTALLED) ## train the experiments of version 3.0's report: DATA=folder
+	$(call need,DATA)$(PY) scripts/protocols.py --data '$(DATA)'
 
 data: $(INSTALLED) ## raw downloads to a data set: OUT=folder [KAGGLE=folder] [LIST='list images']
 	$(call need,OUT)$(PY) scripts/prepare_data.py --out '$(OUT)' $(if $(KAGGLE),--kaggle '$(KAGGLE)') $(if $(LIST),--list $(LIST))

@@ -2,7 +2,7 @@
 
 examples:
   python scripts/archive.py
-  python scripts/archive.py --version 1.1 --weights build/train/mine/weights.pt
+  python scripts/archive.py --version 3.1 --weights build/train/mine/weights.pt
 
 The same sources give the same bytes: entries are sorted, stored and carry one fixed date.
 """
@@ -17,11 +17,19 @@ from pathlib import Path
 from model_archiver.model_archiver_config import ModelArchiverConfig
 from model_archiver.model_packaging import generate_model_archive
 
+from chest_xray.checksum import CHECKSUM, sha256
 from chest_xray.labels import LABELS
+from chest_xray_versions import (
+    CHECKSUMS,
+    WEIGHTS,
+    network_file,
+    network_parts,
+    weights_path,
+)
 from cli import ROOT, parser, run
 from instance import MODEL, MODEL_STORE
 
-VERSION = "1.0"
+VERSION = "3.0"
 """The version that `make serve` starts with."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date a zip can hold
 
@@ -30,24 +38,26 @@ def archive_path(version: str, store: Path = MODEL_STORE) -> Path:
     return store / f"{MODEL}-{version}.mar"
 
 
-def weights_path(version: str) -> Path:
-    """The committed weights of a version."""
-    return ROOT / "model" / "weights" / f"{version}.pt"
-
-
 def build(version: str, weights: Path, store: Path = MODEL_STORE) -> Path:
     """Write ``chest-xray-VERSION.mar`` into ``store``.
 
     Raises:
         FileNotFoundError: there are no such weights.
+        ValueError: there is no network for this version, or committed weights are not the ones
+            that were committed.
     """
+    network = network_file(version)
     if not weights.is_file():
         raise FileNotFoundError(f"no weights at {weights}")
+    digest = sha256(weights)
+    if weights.parent == WEIGHTS and f"{digest}  {weights.name}" not in CHECKSUMS.read_text():
+        raise ValueError(f"{weights} is damaged: its checksum is not in {CHECKSUMS.name}")
     store.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         labels = scratch / "index_to_name.json"
         labels.write_text(json.dumps(dict(enumerate(LABELS)), indent=2), encoding="utf-8")
+        (scratch / CHECKSUM).write_text(digest, encoding="ascii")
         exported = scratch / "exported"
         exported.mkdir()
         # The archiver stages in the temporary directory, under the model's name, and wipes what
@@ -59,9 +69,11 @@ def build(version: str, weights: Path, store: Path = MODEL_STORE) -> Path:
                     model_name=MODEL,
                     version=version,
                     handler=str(ROOT / "handler" / "chest_xray_handler.py"),
-                    model_file=str(ROOT / "model" / "chest_xray_net.py"),
+                    model_file=str(network),
                     serialized_file=str(weights),
-                    extra_files=f"{ROOT / 'handler'},{labels}",
+                    extra_files=",".join(
+                        map(str, [ROOT / "handler", labels, scratch / CHECKSUM, *network_parts()])
+                    ),
                     config_file=str(ROOT / "config" / "model-config.yaml"),
                     export_path=str(exported),
                     archive_format="no-archive",

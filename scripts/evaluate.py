@@ -1,11 +1,11 @@
-"""Evaluate weights on one split of a data set: the original project's table and plots.
+"""Evaluate a version on one split of a data set and write its report.
 
 examples:
-  python scripts/evaluate.py --data ~/chest-xray
-  python scripts/evaluate.py --data ~/chest-xray --split valid --weights build/train/mine/weights.pt
+  python scripts/evaluate.py --data ~/chest-xray --version 2.0
+  python scripts/evaluate.py --data ~/chest-xray --weights build/train/1.0-converged/weights.pt
 
-Leaves evaluation.json, predictions.csv and plots in OUT. The sheet of sample films shows films, so
-it goes to a folder outside the project.
+Leaves evaluation.json, evaluation.md, predictions.csv and plots in OUT. The sheets of sample films
+and of failures show films, so they go to a folder outside the project.
 """
 
 import csv
@@ -13,92 +13,121 @@ import json
 import random
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from rich.table import Table
+from rich.markdown import Markdown
 
-from archive import VERSION, weights_path
+from archive import VERSION
+from chest_xray.checksum import sha256
 from chest_xray.labels import LABELS
-from chest_xray.prediction import predict
-from chest_xray_net import ChestXrayNet
-from chest_xray_training import plots
+from chest_xray.prediction import Prediction, predict
+from chest_xray_training import plots, protocols, report
 from chest_xray_training.dataset import SPLITS, FilmDataset, read_films
-from chest_xray_training.loop import logits_of
-from chest_xray_training.metrics import summarise
+from chest_xray_training.faithfulness import faithfulness
+from chest_xray_training.loop import outputs_of
+from chest_xray_training.metrics import share
+from chest_xray_versions import load_network, weights_path
 from cli import ROOT, console, parser, progress_bar, run
 
-_SHEET = 20  # films on the sample sheet
+_SHEET = 20  # films on a sheet
 
 
 def main() -> int:
     arguments = parser(__doc__)
     arguments.add_argument("--data", type=Path, required=True, help="data set folder")
+    arguments.add_argument("--version", default=VERSION)
     arguments.add_argument("--split", choices=SPLITS, default="test")
-    arguments.add_argument("--weights", type=Path, default=weights_path(VERSION))
-    arguments.add_argument("--out", type=Path, help="default: build/evaluate/SPLIT")
-    arguments.add_argument("--samples", type=Path, help="folder of the sample sheet")
+    arguments.add_argument("--weights", type=Path, help="default: model/weights/VERSION.pt")
+    arguments.add_argument(
+        "--out", type=Path, help="default: reports/VERSION, or build/evaluate with --weights"
+    )
+    arguments.add_argument("--samples", type=Path, help="folder of the sheets of films")
     args = arguments.parse_args()
-    out = args.out or ROOT / "build" / "evaluate" / args.split
+    weights = args.weights or weights_path(args.version)
+    folder = ROOT / ("build/evaluate" if args.weights else "reports")
+    out = args.out or folder / args.version / ("" if args.split == "test" else args.split)
     samples = (args.samples or Path(tempfile.gettempdir()) / "chest-xray-samples").resolve()
     if samples.is_relative_to(ROOT):
-        arguments.error("--samples must lie outside the project: the sheet shows films")
+        arguments.error("--samples must lie outside the project: the sheets show films")
 
-    films = read_films(args.data, args.split)
-    model = ChestXrayNet()
-    model.load_state_dict(torch.load(args.weights, map_location="cpu", weights_only=True))
-    predictions = []
+    network = load_network(args.version, weights)
+    splits = dict.fromkeys(("valid", args.split))
+    films = {split: read_films(args.data, split) for split in splits}
+    datasets, probabilities, scores = {}, {}, {}
     with progress_bar() as bar:
-        reading = bar.add_task("reading films", total=len(films))
-        dataset = FilmDataset(films, lambda: bar.advance(reading))
-        task = bar.add_task("classifying", total=len(films))
-        for logits, _ in logits_of(model, dataset, torch.device("cpu")):
-            predictions += predict(logits)
-            bar.advance(task, len(logits))
+        reading = bar.add_task("reading films", total=sum(map(len, films.values())))
+        task = bar.add_task("classifying", total=sum(map(len, films.values())))
+        for split in splits:
+            datasets[split] = FilmDataset(films[split], lambda: bar.advance(reading))
+            answers: list[Prediction] = []
+            for readings, _ in outputs_of(network, datasets[split], torch.device("cpu")):
+                answers += predict(readings)
+                bar.advance(task, len(readings))
+            probabilities[split] = np.array([list(each.probabilities.values()) for each in answers])
+            scores[split] = np.array([each.score for each in answers])
+        bar.add_task("deleting what heat maps call hot", total=None)
+        faithful = faithfulness(network, datasets[args.split])
+        bar.add_task("asking where films are from", total=None)
+        probe_films = FilmDataset(read_films(args.data, "train"))
+        probe = protocols.name_the_source(network, probe_films, datasets[args.split])
+        bar.add_task("drawing patients again and again, for the intervals", total=None)
+        evaluation = {
+            "version": args.version,
+            "data": args.data.resolve().name,
+            "split": args.split,
+            "weights_sha256": sha256(weights),
+            "temperature": round(float(network.temperature), 4),
+            "bias": [round(value, 4) for value in network.bias.tolist()],
+            "refused_as_no_film": {split: share(scores[split] < 0.5) for split in splits},
+            "explanations": faithful,
+            "source_named_from_the_maps": probe,
+            **report.evaluate(
+                films[args.split], probabilities[args.split], films["valid"], probabilities["valid"]
+            ),
+        }
 
-    predicted = [prediction.label for prediction in predictions]
-    summary = {
-        "data": args.data.resolve().name,
-        "split": args.split,
-        "weights": args.weights.name,
-        **summarise([film.label for film in films], predicted),
-    }
+        if args.version.startswith("3.") and args.split == "test" and not args.weights:
+            bar.add_task("measuring experiments", total=None)
+            evaluation["experiments"] = protocols.measure(args.data)
+
     out.mkdir(parents=True, exist_ok=True)
-    (out / "evaluation.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    text = report.markdown(evaluation)
+    (out / "evaluation.json").write_text(json.dumps(evaluation, indent=2) + "\n", encoding="utf-8")
+    (out / "evaluation.md").write_text(text, encoding="utf-8")
+    predicted = [LABELS[index] for index in probabilities[args.split].argmax(1)]
     with (out / "predictions.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
+        writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["file", "label", "predicted", *LABELS])
-        for film, prediction in zip(films, predictions, strict=True):
-            shares = [f"{prediction.probabilities[label]:.6f}" for label in LABELS]
-            writer.writerow([film.name, film.label, prediction.label, *shares])
-    title = f"{args.split} split, {len(films)} films"
-    plots.per_label_accuracy(summary, title, out / "per_label_accuracy.png")
-    plots.confusion_matrix(summary, title, out / "confusion_matrix.png")
+        for film, answer, row in zip(
+            films[args.split], predicted, probabilities[args.split], strict=True
+        ):
+            writer.writerow([film.name, film.label, answer, *(f"{share:.6f}" for share in row)])
+    title = f"version {args.version}, {args.split} split, {len(predicted)} films"
+    plots.per_label_accuracy(evaluation["table"], title, out / "per_label_accuracy.png")
+    plots.confusion_matrix(evaluation["confusion_matrix"], title, out / "confusion_matrix.png")
+    plots.reliability(evaluation["reliability"], title, out / "reliability.png")
 
-    chosen = random.Random(0).sample(range(len(films)), min(_SHEET, len(films)))
-    sheet = [
-        ((dataset[i][0][0].numpy() * 255).astype(np.uint8), predicted[i], films[i].label)
-        for i in chosen
-    ]
-    plots.sample_sheet(sheet, samples / f"{args.split}.png")
-    console.print(_table(summary))
-    console.print(f"report: {out}\nsample films: {samples / f'{args.split}.png'}", soft_wrap=True)
-    print(json.dumps(summary, indent=2))
+    truths = [film.label for film in films[args.split]]
+    every = range(len(truths))
+    wrong = [index for index in every if predicted[index] != truths[index]]
+    for name, indices in (("sample", every), ("failures", wrong)):
+        chosen = random.Random(0).sample(indices, min(_SHEET, len(indices)))
+        sheet = [_shown(datasets[args.split], predicted, truths, index) for index in chosen]
+        plots.sample_sheet(sheet, samples / f"{args.version}-{args.split}-{name}.png")
+    console.print(Markdown(text))
+    console.print(f"report: {out}\nsheets of films: {samples}", soft_wrap=True)
+    print(json.dumps(evaluation, indent=2))
     return 0
 
 
-def _table(summary: dict[str, Any]) -> Table:
-    """The original project's table, for people."""
-    table = Table("label", "accuracy", "right / all", "95 % interval")
-    for name, row in {**summary["per_label"], "all": summary["overall"]}.items():
-        accuracy = "-" if row["accuracy"] is None else f"{row['accuracy']:.2%}"
-        low, high = row["interval_95"]
-        table.add_row(
-            name, accuracy, f"{row['right']} / {row['count']}", f"{low:.2%} to {high:.2%}"
-        )
-    return table
+def _shown(
+    dataset: FilmDataset, predicted: Sequence[str], truths: Sequence[str], index: int
+) -> tuple[object, str, str]:
+    picture = (dataset[index][0][0].numpy() * 255).astype(np.uint8)
+    return picture, predicted[index], truths[index]
 
 
 if __name__ == "__main__":

@@ -2,11 +2,11 @@
 
 examples:
   python scripts/manage.py list
-  python scripts/manage.py register build/model-store/chest-xray-1.1.mar --workers 2
-  python scripts/manage.py set-default 1.1
-  python scripts/manage.py scale 3 --version 1.1
-  python scripts/manage.py unregister 1.0
-  python scripts/manage.py describe --version 1.1 --json
+  python scripts/manage.py register build/model-store/chest-xray-3.1.mar --workers 2
+  python scripts/manage.py set-default 3.1
+  python scripts/manage.py scale 3 --version 3.1
+  python scripts/manage.py unregister 3.0
+  python scripts/manage.py describe --version 3.1 --json
 
 The server is found by the same TS_… variables that started it, its keys by themselves.
 exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 no server.

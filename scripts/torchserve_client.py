@@ -82,12 +82,25 @@ class TorchServeClient:
             ServerError: the answer is not a prediction; its body says why.
         """
         path = f"/predictions/{model}" + (f"/{version}" if version else "")
-        content: dict[str, Any] = {"json": body}
-        if isinstance(body, bytes):
-            # Without a type of its own it would pass for a form.
-            content = {"data": body, "headers": {"Content-Type": "application/octet-stream"}}
-        answer: dict[str, Any] = self._call("inference", "POST", path, **content)
+        answer: dict[str, Any] = self._call("inference", "POST", path, **_content(body))
         return answer
+
+    def explain(
+        self,
+        body: bytes | dict[str, Any],
+        version: str | None = None,
+        model: str = MODEL,
+    ) -> bytes:
+        """A PNG file: the image with the heat map of the answer laid over it.
+
+        Raises:
+            ServerError: there is no answer to explain; its body says why.
+        """
+        path = f"/explanations/{model}" + (f"/{version}" if version else "")
+        content = _content(body)
+        content["headers"] = {**content.get("headers", {}), "Accept": "image/png"}
+        picture: bytes = self._call("inference", "POST", path, **content)
+        return picture
 
     # Management
 
@@ -168,6 +181,8 @@ class TorchServeClient:
             )
         except requests.RequestException as error:
             raise ServerUnreachable(f"{self._urls[api]}: {type(error).__name__}") from error
+        if response.headers.get("Content-Type", "").startswith("image/"):
+            return response.content
         try:
             body = response.json()
         except ValueError:
@@ -175,3 +190,10 @@ class TorchServeClient:
         if not response.ok:
             raise ServerError(response.status_code, body)
         return body
+
+
+def _content(body: bytes | dict[str, Any]) -> dict[str, Any]:
+    if isinstance(body, bytes):
+        # Without a type of its own it would pass for a form.
+        return {"data": body, "headers": {"Content-Type": "application/octet-stream"}}
+    return {"json": body}
