@@ -1,14 +1,17 @@
 """What every test shares: synthetic films, a web server, and a real TorchServe."""
 
 import ctypes
+import importlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,10 +19,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
+import ts
+from grpc_tools import protoc
 from hypothesis import HealthCheck, settings
 
 import archive
+from archive import VERSION
+from chest_xray_versions import weights_path
 from films import draw_film, encode
 from instance import Instance
 from torchserve_client import TorchServeClient
@@ -258,9 +266,9 @@ def start_server(run_dir: Path, **environment: str) -> RunningServer:
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model store of the tests' own, with the archive of the committed weights."""
+    """A model store of the tests' own, with the archive of the default version."""
     folder = tmp_path_factory.mktemp("model-store")
-    archive.build("1.0", archive.weights_path("1.0"), folder)
+    archive.build(VERSION, weights_path(VERSION), folder)
     return folder
 
 
@@ -274,6 +282,7 @@ def start(store: Path, web: WebServer) -> Iterator[Callable[..., RunningServer]]
             "TS_MODEL_STORE": str(store),
             "CHEST_XRAY_ALLOWED_HOSTS": web.host,
             "TS_DEFAULT_WORKERS_PER_MODEL": "2",  # half of the usual: they start sooner
+            "CHEST_XRAY_ANSWER_OUT_OF_DISTRIBUTION": "true",
             **environment,
         }
         started.append(start_server(*arguments, **environment))
@@ -288,15 +297,50 @@ def start(store: Path, web: WebServer) -> Iterator[Callable[..., RunningServer]]
 def server(
     store: Path, web: WebServer, alone: Alone, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RunningServer]:
-    """The committed weights, served with the committed configuration, trusting the web server."""
+    """The committed weights, served with the committed configuration, trusting the web server; and
+    with labels for drawn films, which the gate need not take for real ones."""
     running = start_server(
         tmp_path_factory.mktemp("run"),
         TS_MODEL_STORE=str(store),
         CHEST_XRAY_ALLOWED_HOSTS=web.host,
         CHEST_XRAY_ALLOWED_PORTS=str(alone.port),
+        CHEST_XRAY_ANSWER_OUT_OF_DISTRIBUTION="true",
     )
     try:
         running.wait_ready()
         yield running
     finally:
         running.stop()
+
+
+@pytest.fixture(scope="session")
+def ask_grpc(
+    server: RunningServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., dict[str, Any]]]:
+    """Predictions over gRPC, by a client generated from the .proto files TorchServe carries."""
+    folder = tmp_path_factory.mktemp("grpc")
+    with zipfile.ZipFile(Path(ts.__file__).parent / "frontend" / "model-server.jar") as jar:
+        names = [n for n in jar.namelist() if re.fullmatch(r"inference\.proto|google/.*\.proto", n)]
+        jar.extractall(folder, names)
+    command = ["", f"-I{folder}", f"--python_out={folder}", f"--grpc_python_out={folder}"]
+    assert protoc.main([*command, str(folder / "inference.proto")]) == 0
+    sys.path.insert(0, str(folder))
+    messages = importlib.import_module("inference_pb2")
+    stubs = importlib.import_module("inference_pb2_grpc")
+    sys.path.remove(str(folder))
+    options = [("grpc.max_send_message_length", -1)]
+    with grpc.insecure_channel(server.instance.grpc_inference, options) as channel:
+        stub = stubs.InferenceAPIsServiceStub(channel)
+
+        def ask(version: str = "", **fields: bytes) -> dict[str, Any]:
+            request = messages.PredictionsRequest(
+                model_name="chest-xray", model_version=version, input=fields
+            )
+            metadata = [("authorization", f"Bearer {server.instance.key('inference')}")]
+            metadata = [("protocol", "gRPC"), ("session_id", "1"), *metadata]
+            answer: dict[str, Any] = json.loads(
+                stub.Predictions(request, metadata=metadata).prediction
+            )
+            return answer
+
+        yield ask

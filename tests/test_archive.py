@@ -7,18 +7,20 @@ from pathlib import Path
 import pytest
 
 import archive
+from archive import VERSION
 from chest_xray.labels import LABELS
+from chest_xray_versions import weights_path
 
-WEIGHTS = archive.weights_path("1.0")
+WEIGHTS = weights_path(VERSION)
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    return archive.build("1.0", WEIGHTS, tmp_path_factory.mktemp("store"))
+    return archive.build(VERSION, WEIGHTS, tmp_path_factory.mktemp("store"))
 
 
 def test_same_sources_same_bytes(built, tmp_path):
-    assert archive.build("1.0", WEIGHTS, tmp_path).read_bytes() == built.read_bytes()
+    assert archive.build(VERSION, WEIGHTS, tmp_path).read_bytes() == built.read_bytes()
 
 
 def test_manifest_and_labels(built):
@@ -26,20 +28,31 @@ def test_manifest_and_labels(built):
         model = json.loads(file.read("MAR-INF/MANIFEST.json"))["model"]
         labels = json.loads(file.read("index_to_name.json"))
         assert not [name for name in file.namelist() if "__pycache__" in name or "train" in name]
-    assert (model["modelName"], model["modelVersion"]) == ("chest-xray", "1.0")
+    assert (model["modelName"], model["modelVersion"]) == ("chest-xray", VERSION)
     assert tuple(labels[str(index)] for index in range(len(labels))) == LABELS
 
 
 def test_another_version(tmp_path):
-    path = archive.build("1.1", WEIGHTS, tmp_path)
-    assert path.name == "chest-xray-1.1.mar"
+    path = archive.build("3.1", WEIGHTS, tmp_path)
+    assert path.name == "chest-xray-3.1.mar"
     with zipfile.ZipFile(path) as file:
-        assert json.loads(file.read("MAR-INF/MANIFEST.json"))["model"]["modelVersion"] == "1.1"
+        assert json.loads(file.read("MAR-INF/MANIFEST.json"))["model"]["modelVersion"] == "3.1"
 
 
 def test_missing_weights(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"9\.9"):
-        archive.build("9.9", archive.weights_path("9.9"), tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"3\.99"):
+        archive.build("3.99", weights_path("3.99"), tmp_path)
+    with pytest.raises(ValueError, match=r"9\.9"):
+        archive.build("9.9", WEIGHTS, tmp_path)
+
+
+def test_damaged_weights_are_not_packed(tmp_path, monkeypatch):
+    damaged = bytearray(WEIGHTS.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    (tmp_path / WEIGHTS.name).write_bytes(damaged)
+    monkeypatch.setattr(archive, "WEIGHTS", tmp_path)
+    with pytest.raises(ValueError, match="damaged"):
+        archive.build(VERSION, tmp_path / WEIGHTS.name, tmp_path / "store")
 
 
 @pytest.mark.parametrize("change", ["cut off", "damaged", "no zip", "gone"])
@@ -47,11 +60,11 @@ def test_verify(built, tmp_path, change):
     data = bytearray(built.read_bytes())
     archive.verify(built)
     data[len(data) // 2] ^= 1
-    broken = tmp_path / "chest-xray-1.0.mar"
+    broken = tmp_path / "chest-xray-3.0.mar"
     if change != "gone":
         content = {"cut off": data[:-1000], "damaged": data, "no zip": b"no zip"}[change]
         broken.write_bytes(content)
-    with pytest.raises((ValueError, FileNotFoundError), match=r"chest-xray-1\.0\.mar"):
+    with pytest.raises((ValueError, FileNotFoundError), match=r"chest-xray-3\.0\.mar"):
         archive.verify(broken)
 
 
@@ -60,7 +73,7 @@ def test_it_needs_nothing_of_the_repository(built, tmp_path):
     with zipfile.ZipFile(built) as file:
         file.extractall(tmp_path)
     code = (
-        "import sys, chest_xray_handler, chest_xray_net\n"
+        "import sys, chest_xray_handler, chest_xray_v1, chest_xray_v3\n"
         "print([m.__file__ for n, m in sys.modules.items() if n.startswith('chest_xray')])"
     )
     run = subprocess.run(

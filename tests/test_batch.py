@@ -6,7 +6,7 @@ import pytest
 
 from chest_xray.batch import ImageLoader
 from chest_xray.errors import InputError
-from chest_xray.request import ImageUrl, InlineImage
+from chest_xray.request import ImageUrl, InlineImage, Request
 from chest_xray.settings import Settings
 from chest_xray.slots import Slots
 from dicoms import dicom
@@ -27,13 +27,15 @@ def codes(batch):
 
 
 def test_slow_rows_cost_their_deadline_and_no_more(web, loader):
-    slow = [ImageUrl(web.add_drip(f"/batch/slow/{index}", seconds=10)) for index in range(5)]
-    quick = ImageUrl(web.add("/batch/quick", FILM))
+    slow = [
+        Request(ImageUrl(web.add_drip(f"/batch/slow/{index}", seconds=10))) for index in range(5)
+    ]
+    quick = Request(ImageUrl(web.add("/batch/quick", FILM)))
     start = time.monotonic()
-    batch = loader.load([*slow, quick, InlineImage(FILM)])
+    batch = loader.load([*slow, quick, Request(InlineImage(FILM))])
     assert time.monotonic() - start < 1.5
     assert codes(batch) == ["upstream_timeout"] * 5 + [None] * 2
-    assert batch.values.shape == (2, 3, 224, 224)
+    assert batch.values.shape == (2, 1, 224, 224)
 
 
 def test_rows_are_fetched_side_by_side(web, loader):
@@ -47,7 +49,7 @@ def test_rows_are_fetched_side_by_side(web, loader):
     for index in range(16):
         web.pages[f"/batch/wait/{index}"] = page
     start = time.monotonic()
-    batch = loader.load([ImageUrl(f"{web.url}/batch/wait/{index}") for index in range(16)])
+    batch = loader.load([Request(ImageUrl(f"{web.url}/batch/wait/{index}")) for index in range(16)])
     assert codes(batch) == [None] * 16
     assert time.monotonic() - start < 16 * 0.2 / 3
 
@@ -63,17 +65,17 @@ def test_one_fetch_for_equal_urls(web, loader):
         request.wfile.write(FILM)
 
     web.pages["/batch/same"] = page
-    missing = ImageUrl(web.url + "/batch/missing")
-    batch = loader.load([ImageUrl(web.url + "/batch/same")] * 3 + [missing] * 2)
+    missing = Request(ImageUrl(web.url + "/batch/missing"))
+    batch = loader.load([Request(ImageUrl(web.url + "/batch/same"))] * 3 + [missing] * 2)
     assert seen == ["/batch/same"]
     assert codes(batch) == [None] * 3 + ["image_not_found"] * 2
     assert (batch.values[0] == batch.values[2]).all()
 
 
 def test_what_is_known_of_a_row(web, loader):
-    url = ImageUrl(web.add("/batch/known", FILM))
+    url = Request(ImageUrl(web.add("/batch/known", FILM)))
     error = InputError("empty_request", "")
-    batch = loader.load([url, InlineImage(dicom(draw_film(1), Modality=None)), error])
+    batch = loader.load([url, Request(InlineImage(dicom(draw_film(1), Modality=None))), error])
     assert [row.size > 0 for row in batch.rows] == [True, True, False]
     assert [row.host for row in batch.rows] == [web.host, "", ""]
     assert batch.rows[1].warnings == ("modality_absent",)
@@ -82,7 +84,7 @@ def test_what_is_known_of_a_row(web, loader):
 
 def test_too_many_bytes():
     loader = ImageLoader(Settings(max_image_bytes=100), Slots(1))
-    assert codes(loader.load([InlineImage(FILM)])) == ["image_too_large"]
+    assert codes(loader.load([Request(InlineImage(FILM))])) == ["image_too_large"]
     loader.close()
 
 
@@ -92,5 +94,5 @@ def test_no_resources_cost_one_row(loader, monkeypatch, fault):
         raise fault
 
     monkeypatch.setattr(loader._dicom, "decode", decode)
-    batch = loader.load([InlineImage(dicom(draw_film(1))), InlineImage(FILM)])
+    batch = loader.load([Request(InlineImage(dicom(draw_film(1)))), Request(InlineImage(FILM))])
     assert codes(batch) == ["decoding_failed", None]

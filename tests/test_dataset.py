@@ -31,7 +31,7 @@ def test_metadata(tmp_path):
     [film] = read_films(tmp_path, "test")
     assert (film.label, film.patient_id, film.path.exists()) == ("covid-19", "p1", True)
     image, target = FilmDataset([film])[0]
-    assert image.shape == (3, 224, 224)
+    assert image.shape == (1, 224, 224)
     assert image.dtype == torch.float32
     assert target == 2
 
@@ -49,3 +49,12 @@ def test_what_is_wrong_is_named(tmp_path):
         read_films(tmp_path, "nowhere")
     with pytest.raises(ValueError, match=r"a\.png"):
         FilmDataset(read_films(tmp_path, "test"))
+
+
+def test_radiologists_may_contradict_a_label(tmp_path):
+    rows = ["file,label,split,rsna_class", "a.png,pneumonia,train,Normal"]
+    rows += ["b.png,pneumonia,train,Lung Opacity", "c.png,normal,train,Lung Opacity"]
+    rows += ["d.png,normal,train,", "e.png,covid-19,train,Normal"]
+    (tmp_path / "metadata.csv").write_text("\n".join(rows) + "\n")
+    found = [film.contradicted for film in read_films(tmp_path)]
+    assert found == [True, False, True, False, False]

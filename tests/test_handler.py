@@ -1,11 +1,13 @@
 """The handler, driven with TorchServe's own Context and an unpacked archive, but no server."""
 
 import json
+import shutil
 import zipfile
 from collections import Counter
 from itertools import islice
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -13,19 +15,22 @@ from hypothesis import strategies as st
 from ts.context import Context, RequestProcessor
 
 import archive
+from archive import VERSION
 from chest_xray.errors import STATUS
 from chest_xray_handler import ChestXrayHandler
+from chest_xray_versions import weights_path
 from films import draw_film, encode
 from mutants import mutants
 
 FILM = encode(draw_film(1), "PNG")
+LABEL_ALL = {"answer_out_of_distribution": True}  # drawn films need not pass for real ones
 
 
 @pytest.fixture(scope="module")
 def unpacked(tmp_path_factory):
     """The archive of the committed weights, as TorchServe unpacks it."""
     folder = tmp_path_factory.mktemp("model")
-    built = archive.build("1.0", archive.weights_path("1.0"), folder / "store")
+    built = archive.build(VERSION, weights_path(VERSION), folder / "store")
     with zipfile.ZipFile(built) as file:
         file.extractall(folder)
     return folder
@@ -54,7 +59,7 @@ def context_of(folder, rows, headers=(), config=None):
 def handler(unpacked):
     threads = torch.get_num_threads()
     made = ChestXrayHandler()
-    made.initialize(context_of(unpacked, []))
+    made.initialize(context_of(unpacked, [], config={"handler": {**LABEL_ALL}}))
     yield made
     made.loader.close()
     made.slots.close()
@@ -101,11 +106,58 @@ def test_client_headers_do_not_change_the_course(handler, unpacked):
     assert all("label" in body for body in bodies)
 
 
-def test_explanations_are_refused_beside_predictions(handler, unpacked):
-    rows = [{"body": bytearray(FILM)}] * 2
-    bodies, statuses, _ = ask(handler, unpacked, rows, [{"explain": "True"}, {"explain": "False"}])
-    assert statuses == [404, 200]
-    assert bodies[0]["code"] == "no_explanations"
+def test_explanations_beside_predictions_and_errors(handler, unpacked):
+    rows = [{"body": bytearray(data)} for data in (FILM, FILM, b"GIF89a", FILM)]
+    headers = [
+        {"explain": "True"},
+        {"explain": "False"},
+        {"explain": "True", "Accept": "image/png"},
+        {"explain": "True", "Accept": "image/png"},
+    ]
+    bodies, statuses, context = ask(handler, unpacked, rows, headers)
+    assert statuses == [200, 200, 415, 200]
+    grid = bodies[0].pop("heatmap")
+    assert sum(map(sum, grid)) == pytest.approx(1, abs=1e-3)
+    assert bodies[0]["label"] == bodies[1]["label"]
+    assert bodies[0]["probabilities"] == pytest.approx(bodies[1]["probabilities"], abs=1e-5)
+    assert bodies[2]["code"] == "unsupported_image"
+    assert bodies[3].startswith(b"\x89PNG")
+    types = [context.get_response_content_type(index) for index in range(4)]
+    assert types == ["application/json"] * 3 + ["image/png"]
+
+
+def test_a_film_and_what_is_none_in_one_batch(unpacked):
+    """With the committed defaults; the gate is replaced, so that it is not what is tested."""
+    handler = ChestXrayHandler()
+    handler.initialize(context_of(unpacked, []))
+
+    def read(images):
+        readings = torch.zeros(len(images), 4)
+        readings[:, 3] = torch.where(images.mean((1, 2, 3)) > 0.5, 1.0, -1.0)
+        return readings
+
+    handler.model.forward = read
+    dark, light = (encode(np.full((30, 30), shade, np.uint8), "PNG") for shade in (20, 200))
+    allowed = {"file": bytearray(dark), "allowOutOfDistribution": bytearray(b"true")}
+    rows = [{"body": bytearray(dark)}, {"body": bytearray(light)}, allowed]
+    bodies, statuses, context = ask(handler, unpacked, rows, [{"explain": "True"}, {}, {}])
+    handler.loader.close()
+    handler.slots.close()
+    assert statuses == [422, 200, 200]
+    assert bodies[0]["code"] == "not_a_chest_xray"
+    assert [body["in_distribution"] for body in bodies] == [False, True, False]
+    assert ["label" in body for body in bodies] == [False, True, True]
+    assert context.get_response_status(0)[1] == "UnprocessableContent"
+
+
+def test_damaged_weights_stop_the_worker(unpacked, tmp_path):
+    folder = shutil.copytree(unpacked, tmp_path / "model")
+    [weights] = folder.glob("*.pt")
+    data = bytearray(weights.read_bytes())
+    data[len(data) // 2] ^= 1
+    weights.write_bytes(data)
+    with pytest.raises(ValueError, match="SHA-256"):
+        ChestXrayHandler().initialize(context_of(folder, []))
 
 
 def test_invalid_json_is_known_by_its_declared_type(handler, unpacked):
@@ -116,7 +168,8 @@ def test_invalid_json_is_known_by_its_declared_type(handler, unpacked):
     assert bodies[0]["code"] == "invalid_json"
 
 
-BODIES = {"label", "probability", "probabilities", "model_version", "warnings"}
+DISTRIBUTION = {"in_distribution", "in_distribution_score"}
+BODIES = {"label", "probability", "probabilities", *DISTRIBUTION, "model_version", "warnings"}
 
 
 def check(bodies, statuses):
@@ -126,7 +179,7 @@ def check(bodies, statuses):
             assert set(body) <= BODIES
             assert sum(body["probabilities"].values()) == pytest.approx(1, abs=1e-4)
         else:
-            assert set(body) == {"code", "type", "message"}
+            assert set(body) - DISTRIBUTION == {"code", "type", "message"}
             assert STATUS[body["code"]] == status
 
 
@@ -186,12 +239,7 @@ def test_wrong_variable_stops_the_worker(unpacked, monkeypatch, variable, value)
 
 
 def test_foreign_labels_stop_the_worker(unpacked, tmp_path):
-    for path in unpacked.iterdir():
-        if path.is_file():
-            (tmp_path / path.name).write_bytes(path.read_bytes())
-    (tmp_path / "MAR-INF").mkdir()
-    manifest = (unpacked / "MAR-INF" / "MANIFEST.json").read_text()
-    (tmp_path / "MAR-INF" / "MANIFEST.json").write_text(manifest)
-    (tmp_path / "index_to_name.json").write_text('{"0": "cat", "1": "dog", "2": "cow"}')
+    folder = shutil.copytree(unpacked, tmp_path / "model")
+    (folder / "index_to_name.json").write_text('{"0": "cat", "1": "dog", "2": "cow"}')
     with pytest.raises(ValueError, match="cat"):
-        ChestXrayHandler().initialize(context_of(tmp_path, []))
+        ChestXrayHandler().initialize(context_of(folder, []))

@@ -9,6 +9,7 @@ import pytest
 import requests
 
 import archive
+from archive import VERSION
 from chest_xray.slots import cores
 from dicoms import dicom
 from films import draw_film
@@ -87,7 +88,7 @@ def test_a_broken_model_says_why(start, tmp_path):
     store = tmp_path / "store"
     weights = tmp_path / "weights.pt"
     weights.write_bytes(b"these are no weights")
-    archive.build("1.0", weights, store)
+    archive.build(VERSION, weights, store)
     broken = start(tmp_path, TS_MODEL_STORE=str(store))
     assert broken.process.wait(90) == 1
     text = broken.errors
@@ -97,10 +98,10 @@ def test_a_broken_model_says_why(start, tmp_path):
 
 
 def test_a_broken_archive_says_why(start, tmp_path):
-    (tmp_path / "chest-xray-1.0.mar").write_bytes(b"no zip")
+    (tmp_path / f"chest-xray-{VERSION}.mar").write_bytes(b"no zip")
     broken = start(tmp_path, TS_MODEL_STORE=str(tmp_path))
     assert broken.process.wait(90) == 1
-    assert "chest-xray-1.0.mar is no archive" in broken.errors
+    assert f"chest-xray-{VERSION}.mar is no archive" in broken.errors
 
 
 def test_a_port_in_use_says_so(start, server, tmp_path):

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from chest_xray_training.loop import CHECKPOINT, HISTORY, PRESETS, WEIGHTS, Recipe, train
+from chest_xray_training.loop import CHECKPOINT, HISTORY, WEIGHTS, Recipe, train
+from chest_xray_training.recipes import PRESETS
 
 RECIPE = Recipe(epochs=4, patience=4, batch_size=4, seed=7)
 CPU = torch.device("cpu")

@@ -6,6 +6,7 @@ import pytest
 import requests
 
 import archive
+from chest_xray_versions import weights_path
 
 pytestmark = pytest.mark.e2e
 
@@ -13,7 +14,7 @@ pytestmark = pytest.mark.e2e
 @pytest.fixture(scope="module")
 def second_version(tmp_path_factory):
     """The same weights under another version number, outside the model store."""
-    return archive.build("1.1", archive.weights_path("1.0"), tmp_path_factory.mktemp("second"))
+    return archive.build("3.1", weights_path("3.0"), tmp_path_factory.mktemp("second"))
 
 
 def version_of(server, film, path=""):
@@ -31,42 +32,42 @@ def succeed(server, *arguments):
 def test_a_second_version_from_register_to_unregister(server, second_version, film):
     succeed(server, "register", str(second_version), "--workers", "1")
     table = server.table()
-    assert table["1.0"]["default"]
-    assert not table["1.1"]["default"]
-    assert table["1.1"]["ready"] == 1
-    assert [version_of(server, film, path) for path in ("", "/1.0", "/1.1")] == [
-        "1.0",
-        "1.0",
-        "1.1",
+    assert table["3.0"]["default"]
+    assert not table["3.1"]["default"]
+    assert table["3.1"]["ready"] == 1
+    assert [version_of(server, film, path) for path in ("", "/3.0", "/3.1")] == [
+        "3.0",
+        "3.0",
+        "3.1",
     ]
 
     run = server.script("manage.py", "register", str(second_version))
     assert run.returncode == 1
     assert "409" in run.stderr
 
-    run = server.script("manage.py", "unregister", "1.0")  # the default one
+    run = server.script("manage.py", "unregister", "3.0")  # the default one
     assert run.returncode == 1
     assert "403" in run.stderr
 
-    succeed(server, "set-default", "1.1")
-    assert server.table()["1.1"]["default"]
-    assert version_of(server, film) == "1.1"
+    succeed(server, "set-default", "3.1")
+    assert server.table()["3.1"]["default"]
+    assert version_of(server, film) == "3.1"
 
     for workers in (3, 1):
-        rows = json.loads(succeed(server, "scale", str(workers), "--version", "1.1", "--json"))
-        assert {row["version"]: row["ready"] for row in rows}["1.1"] == workers
-        assert version_of(server, film) == "1.1"
+        rows = json.loads(succeed(server, "scale", str(workers), "--version", "3.1", "--json"))
+        assert {row["version"]: row["ready"] for row in rows}["3.1"] == workers
+        assert version_of(server, film) == "3.1"
 
-    succeed(server, "set-default", "1.0")
-    assert "1.1" not in succeed(server, "unregister", "1.1")
-    assert list(server.table()) == ["1.0"]
-    assert version_of(server, film, "/1.1") == 404
-    assert version_of(server, film) == "1.0"
+    succeed(server, "set-default", "3.0")
+    assert "3.1" not in succeed(server, "unregister", "3.1")
+    assert list(server.table()) == ["3.0"]
+    assert version_of(server, film, "/3.1") == 404
+    assert version_of(server, film) == "3.0"
 
 
 def test_describe_and_ready(server):
-    described = json.loads(succeed(server, "describe", "--version", "1.0", "--json"))
-    assert described["modelVersion"] == "1.0"
+    described = json.loads(succeed(server, "describe", "--version", "3.0", "--json"))
+    assert described["modelVersion"] == "3.0"
     assert "READY" in succeed(server, "describe")
     assert json.loads(succeed(server, "ready", "--json"))[0]["default"]
 
@@ -96,8 +97,8 @@ def test_a_version_that_cannot_load_is_not_kept(server, tmp_path):
     built = archive.build("6.6", weights, tmp_path)
     run = server.script("manage.py", "register", str(built), "--workers", "1", "--timeout", "8")
     assert run.returncode == 1
-    assert list(server.table()) == ["1.0"]
-    assert server.table()["1.0"]["ready"]
+    assert list(server.table()) == ["3.0"]
+    assert server.table()["3.0"]["ready"]
 
 
 def test_no_server(server, monkeypatch):

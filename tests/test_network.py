@@ -1,20 +1,104 @@
-from pathlib import Path
+"""Networks of every version, with the weights that are committed."""
 
+import hashlib
+
+import pytest
 import torch
 
 from chest_xray.labels import LABELS
-from chest_xray_net import ChestXrayNet
+from chest_xray.network import ServedNet
+from chest_xray.prediction import predict
+from chest_xray_original import OriginalNet, VotingNet
+from chest_xray_versions import CHECKSUMS, WEIGHTS, build_network, load_network, weights_path
 
-WEIGHTS = Path(__file__).parent.parent / "model" / "weights" / "1.0.pt"
-
-
-def test_it_is_the_original_network():
-    model = ChestXrayNet()
-    assert sum(parameter.numel() for parameter in model.parameters()) == 3_231_251
-    assert model(torch.zeros(2, 3, 224, 224)).shape == (2, len(LABELS))
+VERSIONS = ("1.0", "2.0", "3.0")
 
 
-def test_committed_weights_are_a_plain_state_dict():
-    weights = torch.load(WEIGHTS, weights_only=True)
-    ChestXrayNet().load_state_dict(weights)
-    assert weights["fc2.weight"].shape[0] == len(LABELS)
+def films(count):
+    torch.manual_seed(3)
+    return torch.rand(count, 1, 224, 224)
+
+
+def test_version_1_is_the_original_network():
+    model = OriginalNet()
+    assert sum(each.numel() for each in model.parameters()) == 3_231_251
+    assert model(films(2)).shape == (2, len(LABELS))
+    assert isinstance(build_network("1.0").network, OriginalNet)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_what_every_version_reads(version):
+    network = load_network(version, weights_path(version))
+    images = films(5)
+    with torch.inference_mode():
+        readings = network(images)
+        assert readings.shape == (5, len(LABELS) + 1)
+        assert torch.isfinite(readings).all()
+        # Rows do not touch each other.
+        assert torch.allclose(network(images[2:3])[0], readings[2], atol=1e-4)
+        # The calibration is all that stands between the scores and the calibrated logits.
+        calibrated = network.network(images) / network.temperature + network.bias
+        assert torch.allclose(readings[:, : len(LABELS)], calibrated, atol=1e-4)
+    maps = network.network.stages(images)
+    assert tuple(each.shape[1] for each in maps) == network.network.widths
+    assert network.temperature != 1
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_committed_weights_are_a_plain_state_dict(version):
+    weights = torch.load(weights_path(version), weights_only=True)
+    assert all(isinstance(value, torch.Tensor) for value in weights.values())
+    build_network(version).load_state_dict(weights)
+
+
+def test_all_committed_weights_have_a_checksum_and_are_small():
+    files = sorted(WEIGHTS.rglob("*.pt"))
+    listed = [line.split("  ") for line in CHECKSUMS.read_text().splitlines()]
+    assert sorted(WEIGHTS / name for _, name in listed) == files
+    for digest, name in listed:
+        assert hashlib.sha256((WEIGHTS / name).read_bytes()).hexdigest() == digest
+    assert sum(file.stat().st_size for file in files) < 60e6
+
+
+def ensemble_of(probabilities):
+    """The prediction of three members that say these probabilities of their own label."""
+
+    class Fixed(VotingNet):
+        def member_scores(self, maps):
+            return torch.logit(torch.tensor(probabilities, dtype=torch.float64))[:, None, None]
+
+    network = ServedNet(Fixed()).double().eval()
+    [prediction] = predict(network(films(1).double()))
+    return prediction
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "label"),
+    [
+        ((0.9, 0.2, 0.1), "normal"),  # one vote
+        ((0.1, 0.2, 0.6), "covid-19"),
+        ((0.6, 0.8, 0.1), "pneumonia"),  # two votes: the surer one
+        ((0.9, 0.8, 0.95), "covid-19"),  # three
+        ((0.1, 0.4, 0.3), "pneumonia"),  # none: the least unsure one
+    ],
+)
+def test_the_vote(probabilities, label):
+    prediction = ensemble_of(probabilities)
+    votes = [name for name, each in zip(LABELS, probabilities, strict=True) if each > 0.5]
+    assert prediction.label == label
+    assert len(votes) != 1 or votes == [label]
+    shares = [each / sum(probabilities) for each in probabilities]
+    assert list(prediction.probabilities.values()) == pytest.approx(shares, abs=1e-6)
+
+
+def test_members_of_the_ensemble_see_the_same_image():
+    network = load_network("2.0", weights_path("2.0")).network
+    images = films(2)
+    with torch.inference_mode():
+        members = torch.stack([member(images)[:, 0] for member in network.members], dim=1)
+        assert torch.allclose(network(images), torch.nn.functional.logsigmoid(members), atol=1e-5)
+
+
+def test_unknown_versions():
+    with pytest.raises(ValueError, match=r"9\.9"):
+        build_network("9.9")

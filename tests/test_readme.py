@@ -11,6 +11,7 @@ import pytest
 import archive
 from chest_xray.errors import STATUS
 from chest_xray_training.metrics import wilson_interval
+from chest_xray_versions import weights_path
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -67,16 +68,16 @@ def test_make_lines_are_understood():
 @pytest.mark.e2e
 def test_script_lines_run_in_order(server, store, film, tmp_path):
     """Each line with a script, as it stands, against a real server; then all is as it was."""
-    archive.build("1.1", archive.weights_path("1.0"), store)
+    archive.build("3.1", weights_path("3.0"), store)
     (tmp_path / "film.png").write_bytes(film)
     (tmp_path / "build").mkdir()
     (tmp_path / "build" / "model-store").symlink_to(store)
     lines = [line for line in shell_lines() if "scripts/" in line]
     assert len(lines) >= 6
     for name in (
-        "register build/model-store/chest-xray-1.0.mar",
-        "set-default 1.0",
-        "unregister 1.1",
+        "register build/model-store/chest-xray-3.0.mar",
+        "set-default 3.0",
+        "unregister 3.1",
     ):
         lines.append(f".venv/bin/python scripts/manage.py {name}")
     for line in lines:
@@ -95,4 +96,4 @@ def test_script_lines_run_in_order(server, store, film, tmp_path):
         if "predict.py" in line:
             [shown] = [json.loads(block) for block in blocks("json") if '"label"' in block]
             assert set(shown) == set(json.loads(run.stdout))
-    assert list(server.table()) == ["1.0"]
+    assert list(server.table()) == ["3.0"]

@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chest_xray.errors import InputError
-from chest_xray.request import ImageUrl, InlineImage, parse_source
+from chest_xray.request import (
+    Explanation,
+    ImageUrl,
+    InlineImage,
+    Request,
+    parse_headers,
+    parse_request,
+)
 
 IMAGE = b"\x89PNG\r\n\x1a\n and so on"
 BASE64 = base64.b64encode(IMAGE).decode()
@@ -44,7 +51,7 @@ URL = "https://example.org/film.png"
     ],
 )
 def test_forms(row, source):
-    assert parse_source(row) == source
+    assert parse_request(row) == Request(source)
 
 
 @pytest.mark.parametrize(
@@ -82,10 +89,10 @@ def test_forms(row, source):
 )
 def test_malformed(row, code):
     if code is None:
-        assert isinstance(parse_source(row), InlineImage)
+        assert isinstance(parse_request(row).source, InlineImage)
         return
     with pytest.raises(InputError) as caught:
-        parse_source(row)
+        parse_request(row)
     assert caught.value.code == code
     assert caught.value.status == 400
 
@@ -93,7 +100,7 @@ def test_malformed(row, code):
 @pytest.mark.parametrize("body", [b"no json", b'"text"', b"[1]", b"\xff\xfe"])
 def test_declared_json_must_be_a_json_object(body):
     with pytest.raises(InputError) as caught:
-        parse_source({"body": bytearray(body)}, declared_json=True)
+        parse_request({"body": bytearray(body)}, declared_json=True)
     assert caught.value.code in ("invalid_json", "invalid_request")
 
 
@@ -104,7 +111,7 @@ def test_declared_json_must_be_a_json_object(body):
 )  # fmt: skip
 def test_an_unknown_key_gets_a_hint_and_is_not_sent_back(key, meant):
     with pytest.raises(InputError) as caught:
-        parse_source({"body": {key: URL}})
+        parse_request({"body": {key: URL}})
     hint = caught.value.message.partition(" Send ")[0]
     assert meant in hint
     assert "4711" not in hint
@@ -128,7 +135,62 @@ JSON = st.recursive(
 @given(row=st.dictionaries(st.text() | st.sampled_from(["body", "data", "imageUrl"]), JSON) | JSON)
 def test_any_row_is_a_source_or_the_callers_error(row):
     try:
-        assert isinstance(parse_source(row), (ImageUrl, InlineImage))
+        assert isinstance(parse_request(row), (ImageUrl, InlineImage))
     except InputError as error:
         assert error.status == 400
         assert error.message
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"body": {"imageUrl": URL, "allowOutOfDistribution": True}},
+        {"body": b'{"allowOutOfDistribution": true, "imageUrl": "%s"}' % URL.encode()},
+        {"imageUrl": bytearray(URL.encode()), "allowOutOfDistribution": bytearray(b"true")},
+        {"allowOutOfDistribution": True, "imageUrl": URL},
+    ],
+)
+def test_a_label_for_any_image(row):
+    assert parse_request(row) == Request(ImageUrl(URL), allow_out_of_distribution=True)
+
+
+def test_the_option_beside_a_file():
+    fields = {"film": bytearray(IMAGE), "allowOutOfDistribution": bytearray(b"True")}
+    assert parse_request(fields) == Request(InlineImage(IMAGE), allow_out_of_distribution=True)
+    fields["allowOutOfDistribution"] = bytearray(b"false")
+    assert parse_request(fields) == Request(InlineImage(IMAGE))
+
+
+@pytest.mark.parametrize(
+    ("row", "code"),
+    [
+        ({"body": {"imageUrl": URL, "allowOutOfDistribution": 1}}, "invalid_request"),
+        ({"body": {"imageUrl": URL, "allowOutOfDistribution": None}}, "invalid_request"),
+        ({"body": {"imageUrl": URL, "allowOutOfDistribution": "yes"}}, "invalid_request"),
+        (
+            {"file": bytearray(IMAGE), "allowOutOfDistribution": bytearray(b"\xff")},
+            "invalid_request",
+        ),
+        ({"body": {"allowOutOfDistribution": True}}, "empty_request"),
+        ({"allowOutOfDistribution": bytearray(b"true")}, "empty_request"),
+    ],
+)
+def test_the_option_is_no_image_and_is_true_or_false(row, code):
+    with pytest.raises(InputError) as caught:
+        parse_request(row)
+    assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("headers", "asked"),
+    [
+        ({}, (None, False)),
+        ({"explain": "False", "Accept": "image/png"}, (None, False)),
+        ({"explain": "True"}, (Explanation.GRID, False)),
+        ({"explain": "True", "accept": "*/*"}, (Explanation.GRID, False)),
+        ({"explain": "True", "ACCEPT": "text/html, Image/PNG;q=0.9"}, (Explanation.OVERLAY, False)),
+        ({"Content-Type": "application/JSON; charset=utf-8"}, (None, True)),
+    ],
+)
+def test_headers(headers, asked):
+    assert parse_headers(headers) == asked

@@ -1,26 +1,22 @@
 """The real server over REST and gRPC: every input form, and what a bad one gets."""
 
 import base64
-import importlib
 import json
 import re
 import shlex
 import subprocess
-import sys
-import zipfile
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 import requests
 import torch
-import ts
+from PIL import Image
 
-from archive import weights_path
+from archive import VERSION
 from chest_xray.image import decode_grayscale
 from chest_xray.prediction import predict
 from chest_xray.transform import to_tensor
-from chest_xray_net import ChestXrayNet
+from chest_xray_versions import load_network, weights_path
 from films import draw_film, encode, forms
 
 pytestmark = pytest.mark.e2e
@@ -28,9 +24,7 @@ pytestmark = pytest.mark.e2e
 
 @pytest.fixture(scope="module")
 def network():
-    model = ChestXrayNet().eval()
-    model.load_state_dict(torch.load(weights_path("1.0"), weights_only=True))
-    return model
+    return load_network(VERSION, weights_path(VERSION))
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +42,10 @@ def expected(network):
 
 def agree(body, prediction):
     assert body["label"] == prediction.label
-    assert body["model_version"] == "1.0"
+    assert body["model_version"] == VERSION
     assert isinstance(body["probability"], float)
     assert body["probabilities"] == pytest.approx(prediction.probabilities, abs=1e-4)
+    assert body["in_distribution_score"] == pytest.approx(prediction.score, abs=1e-4)
 
 
 def every_form(url, headers, data, image_url):
@@ -183,13 +178,6 @@ def test_tokens(server, film):
     assert requests.post(server.url, headers=wrong, data=film).status_code == 400
 
 
-def test_explanations_are_refused(server, film):
-    url = server.url.replace("/predictions/", "/explanations/")
-    headers = {**server.headers, "Content-Type": "image/png", "explain": "False"}
-    answer = requests.post(url, headers=headers, data=film)
-    assert (answer.status_code, answer.json()["code"]) == (404, "no_explanations")
-
-
 def test_large_film_as_base64(server):
     """Larger than TorchServe's default limit of 6.5 MB."""
     noisy = draw_film(4, 3600, 3000)
@@ -199,36 +187,7 @@ def test_large_film_as_base64(server):
     assert requests.post(server.url, headers=server.headers, json={"data": packed}).ok
 
 
-@pytest.fixture(scope="module")
-def grpc_api(server, tmp_path_factory):
-    """A gRPC stub and its messages, generated from the .proto files TorchServe carries."""
-    import grpc
-    from grpc_tools import protoc
-
-    folder = tmp_path_factory.mktemp("grpc")
-    with zipfile.ZipFile(Path(ts.__file__).parent / "frontend" / "model-server.jar") as jar:
-        names = [n for n in jar.namelist() if re.fullmatch(r"inference\.proto|google/.*\.proto", n)]
-        jar.extractall(folder, names)
-    command = ["", f"-I{folder}", f"--python_out={folder}", f"--grpc_python_out={folder}"]
-    assert protoc.main([*command, str(folder / "inference.proto")]) == 0
-    sys.path.insert(0, str(folder))
-    messages = importlib.import_module("inference_pb2")
-    stubs = importlib.import_module("inference_pb2_grpc")
-    options = [("grpc.max_send_message_length", -1)]
-    with grpc.insecure_channel(server.instance.grpc_inference, options) as channel:
-        yield stubs.InferenceAPIsServiceStub(channel), messages
-    sys.path.remove(str(folder))
-
-
-def ask_grpc(grpc_api, server, **fields):
-    stub, messages = grpc_api
-    request = messages.PredictionsRequest(model_name="chest-xray", input=fields)
-    metadata = [("authorization", f"Bearer {server.instance.key('inference')}")]
-    metadata = [("protocol", "gRPC"), ("session_id", "1"), *metadata]
-    return json.loads(stub.Predictions(request, metadata=metadata).prediction)
-
-
-def test_grpc(server, grpc_api, web, film, expected):
+def test_grpc(ask_grpc, web, film, expected):
     url = web.add("/grpc.png", film)
     for fields in (
         {"data": film},
@@ -237,11 +196,11 @@ def test_grpc(server, grpc_api, web, film, expected):
         {"imageUrl": url.encode()},
         {"body": json.dumps({"imageUrl": url}).encode()},
     ):
-        agree(ask_grpc(grpc_api, server, **fields), expected(film))
+        agree(ask_grpc(**fields), expected(film))
 
 
-def test_grpc_errors_carry_the_same_body(server, grpc_api):
-    body = ask_grpc(grpc_api, server, data=b"\x00no film")
+def test_grpc_errors_carry_the_same_body(ask_grpc):
+    body = ask_grpc(data=b"\x00no film")
     assert (body["code"], body["type"]) == ("unsupported_image", "UnsupportedMediaType")
 
 
@@ -267,6 +226,15 @@ def test_predict_script(server, web, film, tmp_path, expected):
     assert answers[2]["status"] == 415
     assert answers[3]["code"] == "unreadable_file"
     assert server.script("predict.py", inputs[0]).returncode == 0
+
+    run = server.script(
+        "predict.py", *inputs[:2], "--any-image", "--heatmaps", str(tmp_path / "pictures")
+    )
+    assert run.returncode == 0, run.stderr
+    answers = [json.loads(line) for line in run.stdout.splitlines()]
+    pictures = [tmp_path / "pictures" / f"{name}.png" for name in ("0001-film", "0002-script")]
+    assert [answer["heatmap"] for answer in answers] == list(map(str, pictures))
+    assert all(Image.open(picture).size == (224, 224) for picture in pictures)
 
 
 def test_nothing_of_a_request_is_logged_or_left_on_disk(server, web, film):
