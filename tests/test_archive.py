@@ -73,7 +73,7 @@ def test_it_needs_nothing_of_the_repository(built, tmp_path):
     with zipfile.ZipFile(built) as file:
         file.extractall(tmp_path)
     code = (
-        "import sys, chest_xray_handler, chest_xray_v1, chest_xray_v3\n"
+        "import sys, chest_xray_handler, chest_xray_v3\n"
         "print([m.__file__ for n, m in sys.modules.items() if n.startswith('chest_xray')])"
     )
     run = subprocess.run(

@@ -77,5 +77,6 @@ def test_evaluate_script(tmp_path):
     page = (out / "evaluation.md").read_text()
     assert f"{right} / 12" in page
     for name in ("confusion_matrix", "per_label_accuracy", "reliability"):
-        assert Image.open(out / f"{name}.png").width > 300
+        with Image.open(out / f"{name}.png") as plot:
+            assert plot.width > 300
     assert len(list(samples.iterdir())) == 2  # films are shown there alone

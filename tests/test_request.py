@@ -135,7 +135,7 @@ JSON = st.recursive(
 @given(row=st.dictionaries(st.text() | st.sampled_from(["body", "data", "imageUrl"]), JSON) | JSON)
 def test_any_row_is_a_source_or_the_callers_error(row):
     try:
-        assert isinstance(parse_request(row), (ImageUrl, InlineImage))
+        assert isinstance(parse_request(row).source, (ImageUrl, InlineImage))
     except InputError as error:
         assert error.status == 400
         assert error.message

@@ -175,11 +175,9 @@ def test_experiments_keep_patients_apart():
         assert each.held
         shared = {one.unit for one in each.train} & {one.unit for one in each.held}
         assert not shared or name.startswith("published") or name == "lungs-masked"
-    for kind in ("fold", "published"):
-        held = [
-            one.name for name, each in found.items() if name.startswith(kind) for one in each.held
-        ]
-        assert sorted(held) == sorted(one.name for one in films if one.fold is not None)
+    every = sorted(one.name for one in films if one.fold is not None)
+    held = [one.name for name, each in found.items() if "fold" in name for one in each.held]
+    assert sorted(held) == every
     for name, each in found.items():
         if name.startswith("without"):
             left_out = {one.source for one in each.held}
@@ -187,6 +185,7 @@ def test_experiments_keep_patients_apart():
             assert all(one.split != "test" for one in each.train)
     published = found["published"]
     assert published.best_on_held
+    assert sorted(one.name for one in published.train + published.held) == every
     assert len(published.train) == 4 * len(published.held)
     assert not found["fold-0"].best_on_held
 

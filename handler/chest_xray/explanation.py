@@ -17,7 +17,7 @@ def heatmaps(network: StagedNet, images: Tensor) -> Tensor:
     """HiResCAM of the most probable label (Draelos & Carin 2020).
 
     Like Grad-CAM, but every place of the maps keeps its own gradient, so that only places which
-    raised the label's logit are hot.
+    raised the label are hot; of its log-probability, so that they speak for it against the others.
 
     Args:
         network: whose answers are explained, without its calibration.
@@ -35,7 +35,7 @@ def heatmaps(network: StagedNet, images: Tensor) -> Tensor:
         later = network.stages(maps, first=explained + 1)
         logits = network.scores(later[-1] if later else maps)
         # Rows do not touch each other, so the sum's gradient holds the gradient of each.
-        [gradients] = torch.autograd.grad(logits.amax(1).sum(), maps)
+        [gradients] = torch.autograd.grad(logits.log_softmax(1).amax(1).sum(), maps)
     heat = (gradients * maps.detach()).sum(1).clamp_min(0)
     return heat / heat.sum((1, 2), keepdim=True).clamp_min(torch.finfo(heat.dtype).tiny)
 
