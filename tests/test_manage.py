@@ -94,7 +94,7 @@ def test_exit_status(server, arguments, status):
 def test_a_version_that_cannot_load_is_not_kept(server, tmp_path):
     weights = tmp_path / "weights.pt"
     weights.write_bytes(b"no weights")
-    built = archive.build("6.6", weights, tmp_path)
+    built = archive.build("3.6", weights, tmp_path)
     run = server.script("manage.py", "register", str(built), "--workers", "1", "--timeout", "8")
     assert run.returncode == 1
     assert list(server.table()) == ["3.0"]
