@@ -1,16 +1,20 @@
 """The one class TorchServe calls; wiring only. What happens to a row is told in ``chest_xray``."""
 
+import copy
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from ts.torch_handler.image_classifier import ImageClassifier
+from torch import Tensor, nn
 
+from chest_xray.base import ImageClassifier
 from chest_xray.batch import Batch, ImageLoader, Outcome, Row
 from chest_xray.checksum import verify_weights
+from chest_xray.convolution import best_precision, packed
 from chest_xray.errors import InputError
 from chest_xray.explanation import heatmaps, overlay
 from chest_xray.labels import LABELS
@@ -25,6 +29,7 @@ from chest_xray.transform import SIZE
 # (the caller gets an error instead), and its metric lines at "ts"; real faults stay visible.
 logging.getLogger().setLevel(logging.ERROR)
 logging.getLogger("ts").setLevel(logging.WARNING)
+_WARM = (2, 4, 8)  # sizes of batches that are tried before READY; layouts suit the last one
 _log = logging.getLogger("chest_xray")
 _log.setLevel(logging.INFO)
 
@@ -35,9 +40,10 @@ class ChestXrayHandler(ImageClassifier):  # type: ignore[misc]
     def initialize(self, context: Any) -> None:
         """Load settings and weights and warm up; whatever raises here ends the worker."""
         self.settings = Settings.load(context.model_yaml_config.get("handler") or {}, os.environ)
-        self.slots = Slots(max(1, cores() // self.settings.threads))
+        set_threads = partial(torch.set_num_threads, self.settings.threads)
+        set_threads()
+        self.slots = Slots(max(1, cores() // self.settings.threads), set_threads)
         self.loader = ImageLoader(self.settings, self.slots)
-        torch.set_num_threads(self.settings.threads)
         model = context.manifest["model"]
         verify_weights(Path(context.system_properties["model_dir"]), model["serializedFile"])
         super().initialize(context)
@@ -45,8 +51,10 @@ class ChestXrayHandler(ImageClassifier):  # type: ignore[misc]
         if names != LABELS:
             raise ValueError(f"index_to_name.json says {names}, the code says {LABELS}")
         self.model_version = model["modelVersion"]
-        # The first pass sets up kernels and memory: before READY, not in the first caller's time.
-        self.inference(Batch(torch.zeros(1, 1, SIZE, SIZE), (Row(),)))
+        self.serving = self._serving_form()
+        # The first passes set up kernels and memory: before READY, not in the first callers' time.
+        for count in (1, *_WARM):
+            self.inference(Batch(torch.zeros(count, 1, SIZE, SIZE), (Row(),) * count))
 
     def handle(self, data: Sequence[Any], context: Any) -> list[dict[str, Any] | bytes]:
         """One body per row, in order, and its status and content type set on ``context``."""
@@ -74,8 +82,22 @@ class ChestXrayHandler(ImageClassifier):  # type: ignore[misc]
     @torch.inference_mode()
     def inference(self, data: Batch) -> Batch:
         """A batch of images -> a batch of readings, on the device TorchServe assigned."""
-        with self.slots.one():
-            return data.map(lambda images: self.model(images.to(self.device)).cpu())
+        if self.device.type == "cuda":  # which takes a batch at once
+            return data.map(lambda images: self.serving(images.to(self.device)).cpu())
+        return data.map(lambda images: torch.cat(self.slots.share(self._read, images)))
+
+    @torch.inference_mode()
+    def _read(self, images: Tensor) -> Tensor:
+        readings: Tensor = self.serving(images)
+        return readings
+
+    def _serving_form(self) -> nn.Module:
+        """The network that answers; explanations need the plain one."""
+        if self.device.type != "cpu" or not torch.backends.mkldnn.is_available():
+            return self.model
+        precision = best_precision() if self.settings.bfloat16 else torch.float32
+        example = torch.zeros(_WARM[-1], 1, SIZE, SIZE)
+        return packed(copy.deepcopy(self.model), precision, example)
 
     def postprocess(self, data: Batch) -> list[Outcome]:
         """A batch of readings -> one outcome per row."""

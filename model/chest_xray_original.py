@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from chest_xray.labels import LABELS
-from chest_xray.network import EnsembleNet, StagedNet
+from chest_xray.network import StagedNet
 
 
 class OriginalNet(StagedNet):
@@ -31,13 +31,13 @@ class OriginalNet(StagedNet):
         return x
 
     def scores(self, maps: Tensor) -> Tensor:
-        x = self.dropout(self.pool(maps).flatten(1))  # (N, 6272)
+        x = self.dropout(self.pool(maps).float().flatten(1))  # (N, 6272)
         x = self.dropout(torch.relu(self.fc1(x)))  # (N, 500)
         logits: Tensor = self.fc2(x)  # (N, outputs)
         return logits
 
 
-class VotingNet(EnsembleNet):
+class VotingNet(StagedNet):
     """The original project's plan: three binary classifiers of its network, and a vote.
 
     Each member says how probable its own label is against all others, and votes for it above one
@@ -47,7 +47,21 @@ class VotingNet(EnsembleNet):
     """
 
     def __init__(self) -> None:
-        super().__init__([OriginalNet(outputs=1) for _ in LABELS])
+        members = [OriginalNet(outputs=1) for _ in LABELS]
+        super().__init__(members[0].widths)
+        self.members = nn.ModuleList(members)
+
+    def stage(self, index: int, maps: Tensor) -> Tensor:
+        count = len(self.members)
+        parts = [maps] * count if index == 0 else maps.chunk(count, dim=1)
+        pairs = zip(self.nets(), parts, strict=True)
+        return torch.cat([net.stage(index, part) for net, part in pairs], dim=1)
 
     def scores(self, maps: Tensor) -> Tensor:
-        return nn.functional.logsigmoid(self.member_scores(maps)[:, :, 0].T)
+        pairs = zip(self.nets(), maps.chunk(len(self.members), dim=1), strict=True)
+        scores = torch.cat([net.scores(part) for net, part in pairs], dim=1)
+        return nn.functional.logsigmoid(scores)
+
+    def nets(self) -> list[OriginalNet]:
+        """The members, in the order of LABELS."""
+        return [net for net in self.members if isinstance(net, OriginalNet)]

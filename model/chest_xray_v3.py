@@ -1,11 +1,11 @@
 """The network of versions 3.x. TorchServe wants this file to define exactly one class."""
 
 from chest_xray.network import ServedNet
-from chest_xray_residual import SeedsNet
+from chest_xray_residual import MEMBERS, ResidualNet
 
 
 class ChestXrayV3(ServedNet):
-    """SeedsNet, calibrated and with its gate."""
+    """Residual networks side by side, calibrated and with a gate."""
 
     def __init__(self) -> None:
-        super().__init__(SeedsNet())
+        super().__init__(ResidualNet(MEMBERS))

@@ -136,7 +136,7 @@ def test_a_film_and_what_is_none_in_one_batch(unpacked):
         readings[:, 3] = torch.where(images.mean((1, 2, 3)) > 0.5, 1.0, -1.0)
         return readings
 
-    handler.model.forward = read
+    handler.serving.forward = read
     dark, light = (encode(np.full((30, 30), shade, np.uint8), "PNG") for shade in (20, 200))
     allowed = {"file": bytearray(dark), "allowOutOfDistribution": bytearray(b"true")}
     rows = [{"body": bytearray(dark)}, {"body": bytearray(light)}, allowed]

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from chest_xray.errors import InputError
-from chest_xray.image import decode_grayscale
+from chest_xray.image import ENOUGH, decode_grayscale
+from chest_xray.transform import SIZE, resize
 from films import draw_film, encode, forms
 
 FILM = draw_film(3)
@@ -137,3 +138,18 @@ def test_damage_is_a_picture_or_the_callers_error(kind, changes):
         assert gray.dtype == np.uint8
     except InputError as error:
         assert error.status in (415, 422)
+
+
+def test_a_large_jpeg_is_decoded_at_a_smaller_scale_to_nearly_the_same():
+    gray = draw_film(3, 1400, 1000)
+    found = decode_grayscale(encode(gray, "JPEG", quality=95), 10**9)
+    assert found.shape == (700, 500)
+    assert min(found.shape) >= ENOUGH == 2 * SIZE
+    difference = resize(found).astype(int) - resize(gray)
+    assert np.abs(difference).mean() < 1
+    assert np.abs(difference).max() <= 6
+
+
+@pytest.mark.parametrize("shape", [(895, 2000), (600, 600), (300, 260)])
+def test_a_jpeg_that_would_become_too_small_keeps_its_size(shape):
+    assert decode_grayscale(encode(draw_film(4, *shape), "JPEG"), 10**9).shape == shape

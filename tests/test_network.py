@@ -1,14 +1,17 @@
 """Networks of every version, with the weights that are committed."""
 
+import copy
 import hashlib
 
 import pytest
 import torch
 
+from chest_xray.convolution import packed
 from chest_xray.labels import LABELS
 from chest_xray.network import ServedNet
 from chest_xray.prediction import predict
 from chest_xray_original import OriginalNet, VotingNet
+from chest_xray_residual import MEMBERS, ResidualNet, side_by_side
 from chest_xray_versions import CHECKSUMS, WEIGHTS, build_network, load_network, weights_path
 
 VERSIONS = ("1.0", "2.0", "3.0")
@@ -40,7 +43,8 @@ def test_what_every_version_reads(version):
         calibrated = network.network(images) / network.temperature + network.bias
         assert torch.allclose(readings[:, : len(LABELS)], calibrated, atol=1e-4)
     maps = network.network.stages(images)
-    assert tuple(each.shape[1] for each in maps) == network.network.widths
+    members = {"1.0": 1, "2.0": 3, "3.0": 3}[version]
+    assert [each.shape[1] for each in maps] == [members * each for each in network.network.widths]
     assert network.temperature != 1
 
 
@@ -63,11 +67,17 @@ def test_all_committed_weights_have_a_checksum_and_are_small():
 def ensemble_of(probabilities):
     """The prediction of three members that say these probabilities of their own label."""
 
-    class Fixed(VotingNet):
-        def member_scores(self, maps):
-            return torch.logit(torch.tensor(probabilities, dtype=torch.float64))[:, None, None]
+    class Fixed(OriginalNet):
+        def __init__(self, probability):
+            super().__init__(outputs=1)
+            self.logit = torch.logit(torch.tensor(probability, dtype=torch.float64))
 
-    network = ServedNet(Fixed()).double().eval()
+        def scores(self, maps):
+            return self.logit.expand(len(maps), 1)
+
+    voting = VotingNet()
+    voting.members = torch.nn.ModuleList(map(Fixed, probabilities))
+    network = ServedNet(voting).double().eval()
     [prediction] = predict(network(films(1).double()))
     return prediction
 
@@ -102,3 +112,34 @@ def test_members_of_the_ensemble_see_the_same_image():
 def test_unknown_versions():
     with pytest.raises(ValueError, match=r"9\.9"):
         build_network("9.9")
+
+
+def test_networks_side_by_side_give_the_mean_of_their_logits():
+    torch.manual_seed(0)
+    members = [ResidualNet().eval() for _ in range(MEMBERS)]
+    for each in members:  # normalisation that does something
+        for module in each.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.running_mean.normal_()
+                module.running_var.uniform_(0.5, 2)
+    images = films(4)
+    with torch.inference_mode():
+        expected = torch.stack([each(images) for each in members]).mean(0)
+        assert torch.allclose(side_by_side(members).eval()(images), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_packed_form_reads_the_same(version):
+    network = load_network(version, weights_path(version))
+    images = films(9)
+    with torch.inference_mode():
+        plain = network(images)
+        for precision, tolerance in ((torch.float32, 1e-4), (torch.bfloat16, 0.02)):
+            quick = packed(copy.deepcopy(network), precision, images[:8])
+            for count in (1, 2, 9):
+                found = quick(images[:count])
+                assert found.dtype == torch.float32
+                shares = torch.softmax(found[:, : len(LABELS)], 1)
+                expected = torch.softmax(plain[:count, : len(LABELS)], 1)
+                assert (shares - expected).abs().max() < tolerance
+        assert torch.equal(network(images), plain)  # the plain one is as it was

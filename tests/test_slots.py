@@ -2,7 +2,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from contextlib import ExitStack
 
 import pytest
 
@@ -89,6 +91,37 @@ def test_an_error_gives_the_slot_back(tmp_path, monkeypatch):
         pass
     slots.close()
     other.close()
+
+
+def test_share_uses_the_free_slots_and_keeps_the_order(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    slots, other = Slots(3), Slots(3)
+
+    def double(part):
+        return threading.get_ident(), [2 * each for each in part]
+
+    items = list(range(7))
+    for others, expected in ((0, 3), (1, 2), (2, 1)):
+        with ExitStack() as stack:
+            for _ in range(others):
+                stack.enter_context(other.one())
+            found = slots.share(double, items)
+        assert [each for _, part in found for each in part] == [2 * each for each in items]
+        assert len(found) == expected
+        assert found[0][0] == threading.get_ident()
+    assert len(slots.share(double, items[:1])) == 1
+    slots.close()
+    other.close()
+
+
+def test_share_gives_all_slots_back_after_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    slots = Slots(2)
+    for wrong in (0, 1):
+        with pytest.raises(ZeroDivisionError):
+            slots.share(lambda part, wrong=wrong: 1 / (part[0] - wrong), [0, 1])
+    assert len(slots.share(list, [0, 1])) == 2
+    slots.close()
 
 
 def test_cores():

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -112,29 +112,37 @@ class ImageLoader:
             requests: per row, what it asks, or the error that it already earned.
         """
         fetches = self._fetches(requests)
-        rows: dict[int, Row] = {}
+        rows: dict[int, Row] = {
+            index: Row(error=request)
+            for index, request in enumerate(requests)
+            if isinstance(request, InputError)
+        }
         images: dict[int, Tensor] = {}
 
-        def add(indices: list[int], row: Row, get: Callable[[], bytes]) -> None:
-            try:
-                data = get()
-                row = replace(row, size=len(data))
-                with self._slots.one():
-                    picture = self._decode(data)
-                    images.update(dict.fromkeys(indices, to_tensor(picture.gray)))
-                row = replace(row, warnings=picture.warnings)
-            except InputError as error:
-                row = replace(row, error=error)
-            rows.update(dict.fromkeys(indices, row))
+        def decode(parts: Sequence[tuple[Sequence[int], Row, Callable[[], bytes]]]) -> None:
+            for indices, row, get in parts:
+                row, image = self._image(row, get)
+                rows.update(dict.fromkeys(indices, row))
+                if image is not None:
+                    images.update(dict.fromkeys(indices, image))
 
-        for index, request in enumerate(requests):
-            if isinstance(request, InputError):
-                rows[index] = Row(error=request)
-            elif isinstance(request.source, InlineImage):
-                add([index], Row(), partial(bytes, request.source.data))
-        for fetch in as_completed(fetches):
-            source, indices = fetches.pop(fetch)
-            add(indices, Row(host=source.host), fetch.result)
+        inline = [
+            ((index,), Row(), partial(bytes, request.source.data))
+            for index, request in enumerate(requests)
+            if isinstance(request, Request) and isinstance(request.source, InlineImage)
+        ]
+        if inline:
+            self._slots.share(decode, inline)
+        while fetches:
+            there = wait(fetches, return_when=FIRST_COMPLETED).done
+            found = [(fetch, *fetches.pop(fetch)) for fetch in there]
+            self._slots.share(
+                decode,
+                [
+                    (indices, Row(host=source.host), fetch.result)
+                    for fetch, source, indices in found
+                ],
+            )
         values = torch.stack([images[index] for index in sorted(images)]) if images else None
         return Batch(
             values,
@@ -163,6 +171,16 @@ class ImageLoader:
             self._executor.submit(self._fetcher.fetch, source.url, deadline): (source, indices)
             for source, indices in rows.items()
         }
+
+    def _image(self, row: Row, get: Callable[[], bytes]) -> tuple[Row, Tensor | None]:
+        """The row with what is now known of it, and its image unless there is an error."""
+        try:
+            data = get()
+            row = replace(row, size=len(data))
+            picture = self._decode(data)
+        except InputError as error:
+            return replace(row, error=error), None
+        return replace(row, warnings=picture.warnings), to_tensor(picture.gray)
 
     def _decode(self, data: bytes) -> Picture:
         limit = self._settings.max_image_bytes

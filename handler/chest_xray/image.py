@@ -38,6 +38,10 @@ _SIGNATURES = (
     (b"MZ", "a program"),
 )
 
+ENOUGH = 448
+"""Pixels of a side that a JPEG is decoded to at least, if it has them: twice the side of the
+transform's output (which cannot be imported here, where DICOM's process has no room for torch)."""
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -120,6 +124,10 @@ def _decode(data: bytes, kind: str, max_pixels: int) -> NDArray[np.uint8]:
     if getattr(image, "n_frames", 1) > 1:
         message = f"A {kind} with several frames is not supported; send one of them."
         raise InputError("unsupported_image", message)
+    if kind == "JPEG":
+        # Luminance alone, and at 1/2, 1/4 or 1/8 of its size while both sides stay above what the
+        # transform resizes without averaging: the codec skips what would be averaged away.
+        image.draft("L", (ENOUGH, ENOUGH))
     image.load()
     return _to_grayscale(_upright(image))
 

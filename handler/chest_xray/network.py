@@ -19,7 +19,8 @@ class StagedNet(nn.Module):
     """The stage whose maps heat maps are made of."""
 
     def __init__(self, widths: Sequence[int]) -> None:
-        """``widths``: channels of the maps of every stage."""
+        """``widths``: channels of the maps of every stage. Where several networks lie side by side
+        in one, those of the first, whose channels come first."""
         super().__init__()
         self.widths = tuple(widths)
 
@@ -44,31 +45,6 @@ class StagedNet(nn.Module):
         return self.scores(self.stages(images)[-1])
 
 
-class EnsembleNet(StagedNet):
-    """Members that read the same image side by side; a subclass says what their scores make."""
-
-    def __init__(self, members: Sequence[StagedNet]) -> None:
-        count = len(members)
-        super().__init__([width * count for width in members[0].widths])
-        self.members = nn.ModuleList(members)
-        self.explained = members[0].explained
-
-    def stage(self, index: int, maps: Tensor) -> Tensor:
-        parts = [maps] * len(self.members) if index == 0 else maps.chunk(len(self.members), dim=1)
-        found = [net.stage(index, part) for net, part in zip(self.nets(), parts, strict=True)]
-        return torch.cat(found, dim=1)
-
-    def member_scores(self, maps: Tensor) -> Tensor:
-        """The last stage's maps -> float32 (members, N, outputs of one)."""
-        parts = maps.chunk(len(self.members), dim=1)
-        pairs = zip(self.nets(), parts, strict=True)
-        return torch.stack([net.scores(part) for net, part in pairs])
-
-    def nets(self) -> list[StagedNet]:
-        """The members, as what they are."""
-        return [member for member in self.members if isinstance(member, StagedNet)]
-
-
 class ServedNet(nn.Module):
     """A network, with a calibration that makes its probabilities honest and a gate that tells films
     from other images."""
@@ -84,9 +60,7 @@ class ServedNet(nn.Module):
         self.network = network
         self.register_buffer("temperature", torch.ones(()))
         self.register_buffer("bias", torch.zeros(len(LABELS)))
-        # What the first member of an ensemble sees is enough to tell.
-        first = network.nets()[0] if isinstance(network, EnsembleNet) else network
-        self.gate = Gate(first.widths)
+        self.gate = Gate(network.widths)  # what one network sees is enough to tell
 
     def forward(self, images: Tensor) -> Tensor:
         """What serving asks.

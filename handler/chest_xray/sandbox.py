@@ -12,6 +12,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -27,7 +28,7 @@ from chest_xray.settings import Settings
 
 
 class DicomDecoder:
-    """The worker's end. For one thread at a time."""
+    """The worker's end; several threads take turns."""
 
     def __init__(self, settings: Settings) -> None:
         self._limits = {
@@ -37,6 +38,7 @@ class DicomDecoder:
         }
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: Connection | None = None
+        self._turn = threading.Lock()
 
     def decode(self, data: bytes) -> Picture:
         """As :func:`chest_xray.dicom.decode_dicom`, and whatever stops the process is damage.
@@ -45,11 +47,12 @@ class DicomDecoder:
             InputError: see there.
             OSError, EOFError: there is no such process and none can be started.
         """
-        try:
-            return self._ask(data)
-        except (OSError, EOFError):
-            self.close()  # somebody ended the process, which no file can: another one decodes
-            return self._ask(data)
+        with self._turn:
+            try:
+                return self._ask(data)
+            except (OSError, EOFError):
+                self.close()  # somebody ended the process, which no file can: another one decodes
+                return self._ask(data)
 
     def _ask(self, data: bytes) -> Picture:
         pipe = self._connected()

@@ -1,14 +1,20 @@
-"""At most as many workers compute as there are cores; the others wait for images meanwhile."""
+"""At most as many threads of all workers compute as there are cores; the others wait meanwhile."""
 
 import fcntl
 import os
 import tempfile
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
+from typing import Any, TypeVar
 
-_POLL_S = 0.0005
+_POLL_S = 0.0002
+_Items = TypeVar("_Items", bound=Sequence[Any])
+_Result = TypeVar("_Result")
 
 
 class Slots:
@@ -17,35 +23,92 @@ class Slots:
     A slot is a lock on a file, so a worker that is killed gives its slot back.
     """
 
-    def __init__(self, count: int) -> None:
-        folder = Path(tempfile.gettempdir())
-        self._files = [
-            os.open(folder / f"chest-xray-slot-{index}", os.O_CREAT | os.O_RDWR, 0o600)
-            for index in range(count)
-        ]
+    def __init__(self, count: int, prepare: Callable[[], None] = lambda: None) -> None:
+        """``prepare`` is called in every thread that computes, besides the caller's own."""
+        self._count = count
+        self._files = [_lock_file(str(index)) for index in range(count)]
+        self._turnstile = _lock_file("turnstile")
+        # A process may lock a file again that it holds already, so its own are remembered here.
+        self._held: set[int] = set()
+        self._guard = threading.Lock()
+        self._threads = ThreadPoolExecutor(max(1, count - 1), "compute", prepare)
 
     @contextmanager
     def one(self) -> Iterator[None]:
         """Wait for a free slot and hold it."""
-        while (held := self._take()) is None:
-            time.sleep(_POLL_S)
+        held = self._wait()
         try:
             yield
         finally:
-            fcntl.flock(held, fcntl.LOCK_UN)
+            self._release(held)
+
+    def share(self, function: Callable[[_Items], _Result], items: _Items) -> list[_Result]:
+        """Share ``items`` among the cores that are free now, at least one, and wait for all.
+
+        Args:
+            function: called with a part of the items, in a thread for each core.
+            items: a sequence whose slices are of its own kind; not empty.
+
+        Returns:
+            What ``function`` returned for each part, in the order of the items.
+        """
+        held = [self._wait()]
+        while len(held) < len(items) and (more := self._take()) is not None:
+            held.append(more)
+        bounds = [len(items) * part // len(held) for part in range(len(held) + 1)]
+        first, *others = [items[start:end] for start, end in pairwise(bounds)]
+
+        def compute(part: Any, slot: int) -> _Result:
+            try:
+                return function(part)
+            finally:
+                self._release(slot)
+
+        started = [
+            self._threads.submit(compute, part, slot)
+            for part, slot in zip(others, held[1:], strict=True)
+        ]
+        own = compute(first, held[0])
+        return [own, *(each.result() for each in started)]
 
     def close(self) -> None:
-        for file in self._files:
+        self._threads.shutdown()
+        for file in (*self._files, self._turnstile):
             os.close(file)
 
+    def _wait(self) -> int:
+        if (held := self._take()) is not None:
+            return held
+        fcntl.flock(self._turnstile, fcntl.LOCK_EX)  # one process polls, the others sleep
+        try:
+            while (held := self._take()) is None:
+                time.sleep(_POLL_S)
+            return held
+        finally:
+            fcntl.flock(self._turnstile, fcntl.LOCK_UN)
+
     def _take(self) -> int | None:
-        for file in self._files:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
-            return file
+        with self._guard:
+            for file in self._files:
+                if file in self._held:
+                    continue
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    continue
+                self._held.add(file)
+                return file
         return None
+
+    def _release(self, file: int) -> None:
+        with self._guard:
+            self._held.remove(file)
+            fcntl.flock(file, fcntl.LOCK_UN)
+
+
+def _lock_file(name: str) -> int:
+    path = Path(tempfile.gettempdir()) / f"chest-xray-slot-{name}"
+    return os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
 
 
 def cores() -> int:

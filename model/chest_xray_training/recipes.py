@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from chest_xray.labels import LABELS
-from chest_xray.network import EnsembleNet, ServedNet, StagedNet
+from chest_xray.network import ServedNet, StagedNet
+from chest_xray_original import VotingNet
+from chest_xray_residual import MEMBERS, ResidualNet, side_by_side
 from chest_xray_training import loop, robust
 from chest_xray_training.calibration import fit_calibration
 from chest_xray_training.dataset import FilmDataset
@@ -88,20 +90,22 @@ def train_version(version: str, run: Run) -> dict[str, loop.History]:
     """
     served = build_network(version)
     network = served.network
-    if not isinstance(network, EnsembleNet):
-        histories = {version: run.train(version, network, run.out / "network")}
-    elif isinstance(run.recipe, robust.RobustRecipe):  # members differ by their seed
+    if isinstance(network, ResidualNet):  # members differ by their seed
+        members = [ResidualNet() for _ in range(MEMBERS)]
         histories = {
             f"member {seed}": run.train(
                 f"member {seed}", member, run.out / f"member-{seed}", seed=seed
             )
-            for seed, member in enumerate(network.nets())
+            for seed, member in enumerate(members)
         }
-    else:  # each member knows one label
+        network.load_state_dict(side_by_side(members).state_dict())
+    elif isinstance(network, VotingNet):  # each member knows one label
         histories = {
             label: run.train(label, member, run.out / label, loop.one_against_the_rest(index))
             for index, (label, member) in enumerate(zip(LABELS, network.nets(), strict=True))
         }
+    else:
+        histories = {version: run.train(version, network, run.out / "network")}
     run.progress("calibration and gate", 0, 1)
     finish(served, run.train_films, run.valid_films, run.device)
     torch.save(stored(served), run.out / loop.WEIGHTS)

@@ -1,0 +1,111 @@
+"""Convolutions, and the form in which a CPU computes them fastest."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+
+class Convolution(nn.Sequential):
+    """A convolution with its normalisation; on request a sum and a rectifier after it."""
+
+    def __init__(
+        self, width_in: int, width: int, kernel: int, stride: int = 1, groups: int = 1
+    ) -> None:
+        super().__init__(
+            nn.Conv2d(width_in, width, kernel, stride, kernel // 2, groups=groups, bias=False),
+            nn.BatchNorm2d(width),
+        )
+
+    def forward(self, x: Tensor, plus: Tensor | None = None, rectify: bool = False) -> Tensor:
+        """float32 (N, width_in, h, w) -> (N, width, h', w')."""
+        x = super().forward(x)
+        if plus is not None:
+            x = x + plus
+        return torch.relu(x) if rectify else x
+
+
+class Packed(nn.Module):
+    """The same, its normalisation folded into the weights, these in the layout and the precision
+    that oneDNN wants, and all of it one call. For inference on a CPU."""
+
+    def __init__(
+        self, convolution: nn.Conv2d, precision: torch.dtype, shape: Sequence[int]
+    ) -> None:
+        """``shape``: of the input to lay the weights out for; others are answered too."""
+        super().__init__()
+        stride, padding, dilation = (
+            list(map(int, each))
+            for each in (convolution.stride, convolution.padding, convolution.dilation)
+        )
+        groups = convolution.groups
+        self._weight = torch.ops.mkldnn._reorder_convolution_weight(
+            convolution.weight.detach().to(precision),
+            padding,
+            stride,
+            dilation,
+            groups,
+            list(shape),
+        )
+        bias = convolution.bias
+        self._bias = None if bias is None else bias.detach().to(precision)
+        self._precision = precision
+        self._how = (padding, stride, dilation, groups)
+
+    def forward(self, x: Tensor, plus: Tensor | None = None, rectify: bool = False) -> Tensor:
+        """As of :class:`Convolution`, but in the chosen precision."""
+        x = x.to(self._precision, memory_format=torch.channels_last)
+        unary = "relu" if rectify and plus is None else "none"
+        found: Tensor = torch.ops.mkldnn._convolution_pointwise(
+            x, self._weight, self._bias, *self._how, unary, [], ""
+        )
+        if plus is not None:
+            found += plus
+            if rectify:
+                found.relu_()
+        return found
+
+
+def packed(network: nn.Module, precision: torch.dtype, example: Tensor) -> nn.Module:
+    """``network`` with every convolution in its packed form; changed in place.
+
+    Args:
+        example: what it will be asked, the layouts are chosen for.
+    """
+    shapes: dict[nn.Module, Sequence[int]] = {}
+
+    def note(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+        shapes[module] = inputs[0].shape
+
+    kinds = (nn.Conv2d,)
+    hooks = [
+        each.register_forward_hook(note) for each in network.modules() if isinstance(each, kinds)
+    ]
+    with torch.inference_mode():
+        network(example)
+    for hook in hooks:
+        hook.remove()
+    _pack(network, precision, shapes)
+    return network
+
+
+def _pack(
+    network: nn.Module, precision: torch.dtype, shapes: Mapping[nn.Module, Sequence[int]]
+) -> None:
+    for name, child in network.named_children():
+        if isinstance(child, Convolution):
+            convolution, normalization = child
+            fused = fuse_conv_bn_eval(convolution, normalization)
+            setattr(network, name, Packed(fused, precision, shapes[convolution]))
+        elif isinstance(child, nn.Conv2d):
+            setattr(network, name, Packed(child, precision, shapes[child]))
+        else:
+            _pack(child, precision, shapes)
+
+
+def best_precision() -> torch.dtype:
+    """bfloat16 where the processor multiplies it natively, else float32."""
+    cpu = torch.cpu
+    native = cpu._is_avx512_bf16_supported() or cpu._is_amx_tile_supported()
+    return torch.bfloat16 if native else torch.float32
