@@ -98,6 +98,6 @@ def side_by_side(networks: Sequence[ResidualNet]) -> ResidualNet:
 def standardize(images: Tensor) -> Tensor:
     """Mean 0 and deviation 1 for each image by itself, float32 (N, 1, H, W): brightness and
     contrast are the scanner's, not the patient's."""
-    mean = images.mean((2, 3), keepdim=True)
+    mean = images.mean((2, 3), keepdim=True)  # by hand: several times as fast as var_mean
     variance = images.square().mean((2, 3), keepdim=True) - mean.square()
     return (images - mean) / (variance.clamp_min(0).sqrt() + _DARK)

@@ -161,6 +161,10 @@ def _command(scratch: Path, store: Path) -> list[str]:
         "--enable-native-access=ALL-UNNAMED",
         "--sun-misc-unsafe-memory-access=allow",
         "-XX:+ExitOnOutOfMemoryError",
+        # The workers need the cores: one compiler and one collector that do less in the background.
+        "-XX:TieredStopAtLevel=1",
+        "-XX:+UseSerialGC",
+        "-Xms64m",
         "-cp",
         str(home / "frontend" / "*"),
         "org.pytorch.serve.ModelServer",

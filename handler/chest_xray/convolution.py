@@ -6,6 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+_convolution = torch.ops.mkldnn._convolution_pointwise.default
+_add_convolution = torch.ops.mkldnn._convolution_pointwise_.binary
+
 
 class Convolution(nn.Sequential):
     """A convolution with its normalisation; on request a sum and a rectifier after it."""
@@ -54,16 +57,15 @@ class Packed(nn.Module):
         self._how = (padding, stride, dilation, groups)
 
     def forward(self, x: Tensor, plus: Tensor | None = None, rectify: bool = False) -> Tensor:
-        """As of :class:`Convolution`, but in the chosen precision."""
+        """As of :class:`Convolution`, but in the chosen precision; ``plus`` is overwritten."""
         x = x.to(self._precision, memory_format=torch.channels_last)
-        unary = "relu" if rectify and plus is None else "none"
-        found: Tensor = torch.ops.mkldnn._convolution_pointwise(
-            x, self._weight, self._bias, *self._how, unary, [], ""
-        )
-        if plus is not None:
-            found += plus
-            if rectify:
-                found.relu_()
+        arguments = (self._weight, self._bias, *self._how)
+        after = "relu" if rectify else None
+        found: Tensor
+        if plus is None:
+            found = _convolution(x, *arguments, after or "none", [], "")
+        else:
+            found = _add_convolution(plus, x, *arguments, "add", 1.0, after, [], None)
         return found
 
 

@@ -144,11 +144,12 @@ def _printable(text: bytes) -> bool:
 def _upright(image: Image.Image) -> Image.Image:
     """Turned as its EXIF says; a damaged EXIF block does not make the picture worse."""
     try:
-        return ImageOps.exif_transpose(image)
+        ImageOps.exif_transpose(image, in_place=True)
     except MemoryError:
         raise
     except Exception:
-        return image
+        pass
+    return image
 
 
 def _to_grayscale(image: Image.Image) -> NDArray[np.uint8]:

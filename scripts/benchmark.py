@@ -1,0 +1,216 @@
+"""Measure this server beside others on this machine, in one run and in turns.
+
+examples:
+  python scripts/benchmark.py
+  python scripts/benchmark.py --rounds 3 --seconds 2 --only servers --servers ours gunicorn
+  python scripts/benchmark.py --only inputs versions
+
+Needs wrk (Debian: apt install wrk). Each of the other servers is installed into a folder of its own
+under build/benchmark. Figures are medians of the rounds; compare them within one run only. Leaves
+benchmark.json, benchmark.md and plots in OUT.
+"""
+
+import json
+import os
+import platform
+import shutil
+import statistics
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from benchmark_peers import report
+from benchmark_peers.contender import Contender, Limit, Ours, Peer, upstream
+from benchmark_peers.images import IMAGES, draw
+from benchmark_peers.load import as_base64, as_url
+from chest_xray.slots import cores
+from cli import ROOT, console, parser, run
+
+_PEERS = {
+    "gunicorn": "gunicorn_app",
+    "LitServe": "litserve_app",
+    "BentoML": "bentoml_app",
+    "Ray Serve": "ray_app",
+    "MLServer": "mlserver_app",
+    "Triton": "triton_app",
+}
+_CALLERS = (1, 4, 8, 16, 32, 64)
+_FEW = (1, 8, 32)
+_DELAYS_MS = (0, 50, 200)
+_IMAGE = "JPEG 1024"
+
+Rows = list[dict[str, Any]]
+
+
+class Benchmark:
+    """What every suite needs."""
+
+    def __init__(self, rounds: int, seconds: float, workers: int) -> None:
+        self.rounds, self.seconds, self.workers = rounds, seconds, workers
+        self.images = {name: draw(name) for name in IMAGES}
+        self.image = self.images[_IMAGE]
+
+    def servers(self, wanted: list[str]) -> Rows:
+        """Everybody at few, some and many callers, in turns."""
+        contenders: list[Contender | Limit] = [Limit("documented"), Limit("ours"), Ours()]
+        contenders += [
+            Peer("TorchServe, stock", "torchserve_app", "documented"),
+            Peer("TorchServe, threads tamed", "torchserve_app", "documented", {"TAMED": "1"}),
+            Peer("TorchServe, our code", "torchserve_app", "ours"),
+        ]
+        for name, module in _PEERS.items():
+            contenders += [
+                Peer(name, module, "documented"),
+                Peer(f"{name}, our code", module, "ours"),
+            ]
+        chosen = [
+            each
+            for each in contenders
+            if not wanted or any(each.name.lower().startswith(name.lower()) for name in wanted)
+        ]
+        return self._in_turns(chosen, lambda each: self._ask(each, _FEW))
+
+    def callers(self) -> Rows:
+        """Ours from one caller to many."""
+        return self._in_turns([Ours()], lambda each: self._ask(each, _CALLERS))
+
+    def inputs(self) -> Rows:
+        """Ours with every kind of image and of request."""
+
+        def ask(each: Contender) -> Rows:
+            rows = []
+            for name, image in self.images.items():
+                rows += self._ask(each, (32,), *each.request(image), input=name)
+            rows += self._ask(each, (32,), *as_base64(self.image), input=f"{_IMAGE} as base64")
+            return rows
+
+        return self._in_turns([Ours()], ask)
+
+    def urls(self) -> Rows:
+        """Ours with imageUrl and upstreams that are near and far."""
+
+        def ask(each: Contender) -> Rows:
+            rows = self._ask(each, (64,), input="bytes")
+            for delay, port in ports.items():
+                url = f"http://127.0.0.1:{port}/film.jpg"
+                name = f"imageUrl, upstream {delay} ms"
+                rows += self._ask(each, (64,), *as_url(url), input=name)
+            return rows
+
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "film.jpg"
+            path.write_bytes(self.image)
+            with upstream(path, _DELAYS_MS) as ports:
+                hosts = ",".join(f"127.0.0.1:{port}" for port in ports.values())
+                ours = Ours(environment={"CHEST_XRAY_ALLOWED_HOSTS": hosts})
+                return self._in_turns([ours], ask)
+
+    def versions(self) -> Rows:
+        """Ours with every version and number of workers."""
+        versions: list[Contender | Limit] = [Ours(version) for version in ("1.0", "2.0", "3.0")]
+        versions += [Ours(workers=count) for count in (1, 2, 4)]
+        return self._in_turns(versions, lambda each: self._ask(each, (32,)))
+
+    def _in_turns(
+        self, contenders: list[Contender | Limit], ask: Callable[[Contender], Rows]
+    ) -> Rows:
+        """Every contender once a round, alone on the machine; medians over the rounds."""
+        found: dict[tuple[Any, ...], Rows] = defaultdict(list)
+        for number in range(1, self.rounds + 1):
+            for each in contenders:
+                console.print(f"round {number} of {self.rounds}: {each.name}", markup=False)
+                for row in self._measure(each, ask):
+                    named = {key: row.pop(key) for key in list(row) if key in report.NAMES}
+                    found[tuple(named.items())].append(row)
+        return [{**dict(named), **_medians(rows)} for named, rows in found.items()]
+
+    def _measure(self, each: Contender | Limit, ask: Callable[[Contender], Rows]) -> Rows:
+        if isinstance(each, Limit):
+            return [{"server": each.name, **each.measure(self.image, self.seconds, self.workers)}]
+        try:
+            with each.running(self.workers, self.image) as start_s:
+                rows = ask(each)
+                return [
+                    *rows,
+                    {"server": each.name, "start_s": start_s, "memory_mb": each.memory_mb()},
+                ]
+        except (RuntimeError, OSError) as error:
+            console.print(f"{each.name}: {error}", markup=False)
+            return []
+
+    def _ask(
+        self,
+        each: Contender,
+        callers: tuple[int, ...],
+        headers: dict[str, str] | None = None,
+        body: bytes = b"",
+        **named: str,
+    ) -> Rows:
+        if headers is None:
+            headers, body = each.request(self.image)
+        each.load(headers, body, callers[-1], 1)  # queues, connections and caches
+        return [
+            {
+                "server": each.name,
+                **named,
+                "callers": count,
+                **asdict(each.load(headers, body, count, self.seconds)),
+            }
+            for count in callers
+        ]
+
+
+def _medians(rows: Rows) -> dict[str, float]:
+    return {key: round(statistics.median(row[key] for row in rows), 2) for key in rows[0]}
+
+
+def _machine() -> dict[str, Any]:
+    lines = Path("/proc/cpuinfo").read_text(encoding="ascii").splitlines()
+    model = next((line.split(": ")[1] for line in lines if line.startswith("model name")), "")
+    return {"processor": model, "cores": cores(), "python": platform.python_version()}
+
+
+def main() -> int:
+    arguments = parser(__doc__)
+    suites = ("servers", "callers", "inputs", "urls", "versions")
+    arguments.add_argument("--only", nargs="+", choices=suites, default=suites)
+    arguments.add_argument("--servers", nargs="+", default=[], help="beginnings of their names")
+    arguments.add_argument("--rounds", type=int, default=5)
+    arguments.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
+    arguments.add_argument("--workers", type=int, default=cores(), help="processes of each server")
+    arguments.add_argument("--out", type=Path, default=ROOT / "reports" / "benchmark")
+    args = arguments.parse_args()
+    if not shutil.which("wrk"):
+        arguments.error("wrk is not installed (Debian: apt install wrk)")
+
+    benchmark = Benchmark(args.rounds, args.seconds, args.workers)
+    file = args.out / "benchmark.json"
+    known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    args.out.mkdir(parents=True, exist_ok=True)
+    for suite in args.only:
+        measure = getattr(benchmark, suite)
+        rows = measure(args.servers) if suite == "servers" else measure()
+        known[suite] = {
+            "machine": _machine(),
+            "rounds": args.rounds,
+            "seconds": args.seconds,
+            "workers": args.workers,
+            "rows": rows,
+        }
+        file.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
+    text = report.markdown(known)
+    (args.out / "benchmark.md").write_text(text, encoding="utf-8")
+    report.plots(known, args.out)
+    console.print(text, markup=False)
+    print(json.dumps({suite: known[suite] for suite in args.only}, indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    # The other servers import the package beside this file.
+    os.environ["PYTHONPATH"] = str(ROOT / "scripts")
+    sys.exit(run(main))

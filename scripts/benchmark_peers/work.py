@@ -1,0 +1,79 @@
+"""What every server of the benchmark does with an image, in one of two codes.
+
+``documented``: what TorchServe's ImageClassifier recipe and the original project do: decode in
+colour, torchvision's transform, the original network as it is. ``ours``: this project's decoding,
+transform and network. Threads are tamed in both: one per process.
+"""
+
+import io
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from chest_xray.labels import LABELS
+from chest_xray_versions import load_network, weights_path
+
+CODE_VARIABLE = "CODE"
+
+
+@dataclass(frozen=True)
+class Work:
+    """One code."""
+
+    decode: Callable[[bytes], Tensor]
+    """An encoded image -> what the network takes of it, float32 (C, 224, 224)."""
+
+    infer: Callable[[list[Tensor]], list[dict[str, Any]]]
+    """A batch of those -> ``{"label", "probability"}`` of each."""
+
+
+def from_environment() -> Work:
+    """The code that ``CODE`` names."""
+    torch.set_num_threads(1)
+    return {"documented": _documented, "ours": _ours}[os.environ.get(CODE_VARIABLE, "ours")]()
+
+
+def _documented() -> Work:
+    from torchvision import transforms
+
+    transform = transforms.Compose([transforms.Resize((224, 224)), transforms.ToTensor()])
+    network = load_network("1.0", weights_path("1.0")).network
+
+    def decode(data: bytes) -> Tensor:
+        image: Tensor = transform(Image.open(io.BytesIO(data)).convert("RGB"))
+        return image[:1]  # the network takes grey and repeats it
+
+    @torch.inference_mode()
+    def infer(images: list[Tensor]) -> list[dict[str, Any]]:
+        probabilities, labels = torch.softmax(network(torch.stack(images)), 1).max(1)
+        return [
+            {"label": LABELS[label], "probability": probability}
+            for label, probability in zip(labels.tolist(), probabilities.tolist(), strict=True)
+        ]
+
+    return Work(decode, infer)
+
+
+def _ours() -> Work:
+    from chest_xray.convolution import best_precision, packed
+    from chest_xray.image import decode_grayscale
+    from chest_xray.prediction import predict
+    from chest_xray.transform import SIZE, to_tensor
+
+    plain = load_network("3.0", weights_path("3.0"))
+    network = packed(plain, best_precision(), torch.zeros(8, 1, SIZE, SIZE))
+
+    def decode(data: bytes) -> Tensor:
+        return to_tensor(decode_grayscale(data, 50_000_000))
+
+    @torch.inference_mode()
+    def infer(images: list[Tensor]) -> list[dict[str, Any]]:
+        found = predict(network(torch.stack(images)))
+        return [{"label": each.label, "probability": each.probability} for each in found]
+
+    return Work(decode, infer)
