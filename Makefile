@@ -8,7 +8,7 @@ PRESET ?=
 PY := .venv/bin/python
 INSTALLED := .venv/installed
 
-.PHONY: help install serve test archive train evaluate protocols data check format lock image clean
+.PHONY: help install serve test archive train evaluate protocols data benchmark check format lock image clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -42,6 +42,9 @@ evaluate: $(INSTALLED) ## evaluate: DATA=folder [VERSION=3.0] [SPLIT=test] [WEIG
 
 protocols: $(INSTALLED) ## train the experiments of version 3.0's report: DATA=folder
 	$(call need,DATA)$(PY) scripts/protocols.py --data '$(DATA)'
+
+benchmark: $(INSTALLED) ## measure this server beside others; needs wrk: [ARGS='--rounds 3']
+	$(PY) scripts/benchmark.py $(ARGS)
 
 data: $(INSTALLED) ## raw downloads to a data set: OUT=folder [KAGGLE=folder] [LIST='list images']
 	$(call need,OUT)$(PY) scripts/prepare_data.py --out '$(OUT)' $(if $(KAGGLE),--kaggle '$(KAGGLE)') $(if $(LIST),--list $(LIST))

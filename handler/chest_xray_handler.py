@@ -93,11 +93,12 @@ class ChestXrayHandler(ImageClassifier):  # type: ignore[misc]
 
     def _serving_form(self) -> nn.Module:
         """The network that answers; explanations need the plain one."""
-        if self.device.type != "cpu" or not torch.backends.mkldnn.is_available():
-            return self.model
+        network: nn.Module = self.model
+        if self.device.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+            return network
         precision = best_precision() if self.settings.bfloat16 else torch.float32
         example = torch.zeros(_WARM[-1], 1, SIZE, SIZE)
-        return packed(copy.deepcopy(self.model), precision, example)
+        return packed(copy.deepcopy(network), precision, example)
 
     def postprocess(self, data: Batch) -> list[Outcome]:
         """A batch of readings -> one outcome per row."""

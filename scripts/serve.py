@@ -192,11 +192,15 @@ def _environment(instance: Instance, scratch: Path, archive: Path) -> dict[str, 
     return environment
 
 
+def default_workers() -> int:
+    """Half as many again as cores, since some wait for images; more make smaller batches."""
+    return cores() + max(1, cores() // 2)
+
+
 def _workers() -> dict[str, str]:
-    """Two workers per core, since one of them may be waiting for images; only one computes."""
     if os.environ.get("TS_NUMBER_OF_GPU") != "0" and shutil.which("nvidia-smi"):
         return {}  # TorchServe starts one per GPU
-    return {"TS_DEFAULT_WORKERS_PER_MODEL": str(2 * cores())}
+    return {"TS_DEFAULT_WORKERS_PER_MODEL": str(default_workers())}
 
 
 def _guard(group: int, scratch: Path) -> None:

@@ -13,6 +13,7 @@ from archive import VERSION
 from chest_xray.slots import cores
 from dicoms import dicom
 from films import draw_film
+from serve import default_workers
 
 pytestmark = pytest.mark.e2e
 
@@ -138,7 +139,7 @@ def test_a_killed_worker_leaves_no_decoder(server):
     while worker in decoders(server).values():
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    server.client.wait_ready(2 * cores())
+    server.client.wait_ready(default_workers())
     send_dicom(server)
 
 
@@ -156,10 +157,10 @@ def decoders(server):
     }
 
 
-def test_two_workers_per_core_of_which_one_computes(server):
+def test_more_workers_than_cores_of_which_as_many_compute_as_there_are_cores(server):
     """While one waits for images, another has the core; see test_slots for the limit itself."""
     workers = [
         pid for pid, command in session_of(server).items() if b"model_service_worker" in command
     ]
-    assert len(workers) == 2 * cores()
-    assert len(list(scratch_of(server).glob("chest-xray-slot-*"))) == cores()
+    assert len(workers) == default_workers()
+    assert len(list(scratch_of(server).glob("chest-xray-slot-[0-9]"))) == cores()

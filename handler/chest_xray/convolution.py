@@ -1,6 +1,7 @@
 """Convolutions, and the form in which a CPU computes them fastest."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,14 +17,14 @@ class Convolution(nn.Sequential):
     def __init__(
         self, width_in: int, width: int, kernel: int, stride: int = 1, groups: int = 1
     ) -> None:
-        super().__init__(
-            nn.Conv2d(width_in, width, kernel, stride, kernel // 2, groups=groups, bias=False),
-            nn.BatchNorm2d(width),
+        convolution = nn.Conv2d(
+            width_in, width, kernel, stride, kernel // 2, groups=groups, bias=False
         )
+        super().__init__(convolution, nn.BatchNorm2d(width))
 
     def forward(self, x: Tensor, plus: Tensor | None = None, rectify: bool = False) -> Tensor:
         """float32 (N, width_in, h, w) -> (N, width, h', w')."""
-        x = super().forward(x)
+        x = self[1](self[0](x))
         if plus is not None:
             x = x + plus
         return torch.relu(x) if rectify else x
@@ -97,7 +98,8 @@ def _pack(
 ) -> None:
     for name, child in network.named_children():
         if isinstance(child, Convolution):
-            convolution, normalization = child
+            convolution: Any = child[0]
+            normalization: Any = child[1]
             fused = fuse_conv_bn_eval(convolution, normalization)
             setattr(network, name, Packed(fused, precision, shapes[convolution]))
         elif isinstance(child, nn.Conv2d):

@@ -53,11 +53,14 @@ class Gate(nn.Module):
         thumbnail = nn.functional.adaptive_avg_pool2d(images.float(), _THUMBNAIL).flatten(1)
         thumbnail = (thumbnail - means[:, -1:]) / (deviations[:, -1:] + 0.02)
         parts = []
+        widths = list(self.widths)
         for mean, deviation in zip(
-            means.split((*self.widths, 1), 1), deviations.split((*self.widths, 1), 1), strict=True
+            torch.split(means[:, :-1], widths, dim=1),
+            torch.split(deviations[:, :-1], widths, dim=1),
+            strict=True,
         ):
             parts += [mean, deviation]
-        return torch.cat([*parts[:-2], thumbnail], dim=1)
+        return torch.cat([*parts, thumbnail], dim=1)
 
     def normalize(self, described: Tensor) -> Tensor:
         """In deviations from what films have."""

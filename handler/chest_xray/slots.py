@@ -5,7 +5,7 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import pairwise
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 _POLL_S = 0.0002
-_Items = TypeVar("_Items", bound=Sequence[Any])
+_Items = TypeVar("_Items")
 _Result = TypeVar("_Result")
 
 
@@ -52,11 +52,12 @@ class Slots:
         Returns:
             What ``function`` returned for each part, in the order of the items.
         """
+        count = len(items)  # type: ignore[arg-type]
         held = [self._wait()]
-        while len(held) < len(items) and (more := self._take()) is not None:
+        while len(held) < count and (more := self._take()) is not None:
             held.append(more)
-        bounds = [len(items) * part // len(held) for part in range(len(held) + 1)]
-        first, *others = [items[start:end] for start, end in pairwise(bounds)]
+        bounds = [count * part // len(held) for part in range(len(held) + 1)]
+        first, *others = [items[start:end] for start, end in pairwise(bounds)]  # type: ignore[index]
 
         def compute(part: Any, slot: int) -> _Result:
             try:

@@ -22,7 +22,7 @@ def create() -> Any:
     code = work.from_environment()
     app = flask.Flask(__name__)
 
-    @app.post(PATH)
+    @app.post(PATH)  # type: ignore[untyped-decorator]
     def predict() -> Any:
         return code.infer([code.decode(flask.request.get_data())])[0]
 
@@ -31,12 +31,9 @@ def create() -> Any:
 
 def main() -> None:
     """Serve until killed."""
-    os.execv(
-        sys.executable,
-        [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{os.environ['PORT']}",
-         "--workers", os.environ["WORKERS"], "--worker-class", "gthread", "--threads", "8",
-         "--log-level", "warning", "benchmark_peers.gunicorn_app:create()"],
-    )  # fmt: skip
+    arguments = ["--bind", f"127.0.0.1:{os.environ['PORT']}", "--workers", os.environ["WORKERS"]]
+    arguments += ["--log-level", "warning", "benchmark_peers.gunicorn_app:create()"]
+    os.execv(sys.executable, [sys.executable, "-m", "gunicorn", *arguments])
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ def _dicom(gray: np.ndarray) -> bytes:
     meta.MediaStorageSOPClassUID = DigitalXRayImageStorageForPresentation
     meta.MediaStorageSOPInstanceUID = generate_uid()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    data = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
+    data = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
     data.SOPClassUID, data.Modality = meta.MediaStorageSOPClassUID, "DX"
     data.Rows, data.Columns = gray.shape
     data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"

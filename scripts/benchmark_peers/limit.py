@@ -23,6 +23,10 @@ def measure(image: bytes, seconds: float, processes: int) -> dict[str, float]:
     return {"images_per_s": sum(counts) / seconds, "one_image_ms": alone}
 
 
+_code: Any = None
+_barrier: Any = None
+
+
 def _prepare(barrier: Any) -> None:
     global _code, _barrier
     from benchmark_peers import work

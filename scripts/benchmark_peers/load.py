@@ -13,13 +13,16 @@ _SCRIPT = """
 local file = io.open(os.getenv("BODY"), "rb")
 local body = file:read("*a")
 file:close()
+local changing = #body < 1000 and body:find("@COUNT@")
 local headers = {}
 for line in io.lines(os.getenv("HEADERS")) do
   local name, value = line:match("^(.-): (.*)$")
   headers[name] = value
 end
+local count = 0
 function request()
-  return wrk.format("POST", nil, headers, body)
+  count = count + 1
+  return wrk.format("POST", nil, headers, changing and body:gsub("@COUNT@", count) or body)
 end
 function done(summary, latency)
   local wrong = summary.errors
@@ -83,5 +86,6 @@ def as_base64(image: bytes) -> tuple[dict[str, str], bytes]:
 
 
 def as_url(url: str) -> tuple[dict[str, str], bytes]:
-    """Headers and body of our request with an address."""
-    return {"Content-Type": "application/json"}, json.dumps({"imageUrl": url}).encode()
+    """Headers and body of our request with an address, another one each time."""
+    body = json.dumps({"imageUrl": f"{url}?@COUNT@"}).encode()
+    return {"Content-Type": "application/json"}, body
