@@ -7,9 +7,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-_convolution = torch.ops.mkldnn._convolution_pointwise.default
-_add_convolution = torch.ops.mkldnn._convolution_pointwise_.binary
-
 
 class Convolution(nn.Sequential):
     """A convolution with its normalisation; on request a sum and a rectifier after it."""
@@ -55,6 +52,10 @@ class Packed(nn.Module):
         bias = convolution.bias
         self._bias = None if bias is None else bias.detach().to(precision)
         self._precision = precision
+        # What torch's own compiler makes of convolutions on a CPU; looked up here, since a build
+        # without oneDNN has none.
+        self._call = torch.ops.mkldnn._convolution_pointwise.default
+        self._add = torch.ops.mkldnn._convolution_pointwise_.binary
         self._how = (padding, stride, dilation, groups)
 
     def forward(self, x: Tensor, plus: Tensor | None = None, rectify: bool = False) -> Tensor:
@@ -64,9 +65,9 @@ class Packed(nn.Module):
         after = "relu" if rectify else None
         found: Tensor
         if plus is None:
-            found = _convolution(x, *arguments, after or "none", [], "")
+            found = self._call(x, *arguments, after or "none", [], "")
         else:
-            found = _add_convolution(plus, x, *arguments, "add", 1.0, after, [], None)
+            found = self._add(plus, x, *arguments, "add", 1.0, after, [], None)
         return found
 
 
@@ -81,10 +82,8 @@ def packed(network: nn.Module, precision: torch.dtype, example: Tensor) -> nn.Mo
     def note(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
         shapes[module] = inputs[0].shape
 
-    kinds = (nn.Conv2d,)
-    hooks = [
-        each.register_forward_hook(note) for each in network.modules() if isinstance(each, kinds)
-    ]
+    convolutions = [each for each in network.modules() if isinstance(each, nn.Conv2d)]
+    hooks = [each.register_forward_hook(note) for each in convolutions]
     with torch.inference_mode():
         network(example)
     for hook in hooks:
