@@ -9,6 +9,7 @@ exit status: 0 it answered, 1 it did not, 2 wrong usage.
 """
 
 import argparse
+import base64
 import json
 import os
 import re
@@ -101,8 +102,10 @@ def ask(
     ready_s = time.monotonic() - start
     health = json.loads(_output(beside(HEALTH)))
     user = _output(beside(["id", "-u"]))
-    headers = {"Authorization": f"Bearer {token}", "Content-Type": "image/png"}
-    request = urllib.request.Request(URL, film(), headers)
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    # What is drawn here is no film, and would get no label.
+    body = {"data": base64.b64encode(film()).decode(), "allowOutOfDistribution": True}
+    request = urllib.request.Request(URL, json.dumps(body).encode(), headers)
     with urllib.request.urlopen(request, timeout=30) as answer:
         prediction = json.load(answer)
     return {"ready_s": round(ready_s, 1), "health": health, "uid": user, "prediction": prediction}
