@@ -1,6 +1,5 @@
 """The one class TorchServe calls; wiring only. What happens to a row is told in ``chest_xray``."""
 
-import copy
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -9,27 +8,25 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from chest_xray.base import ImageClassifier
-from chest_xray.batch import Batch, ImageLoader, Outcome, Row
+from chest_xray.batch import Batch, ImageLoader, Outcome
 from chest_xray.checksum import verify_weights
-from chest_xray.convolution import best_precision, packed
 from chest_xray.errors import InputError
 from chest_xray.explanation import heatmaps, overlay
 from chest_xray.labels import LABELS
 from chest_xray.prediction import Prediction
 from chest_xray.request import Explanation, Request, parse_headers, parse_request
 from chest_xray.response import refusal, render
+from chest_xray.serving import serving_form, warm_up
 from chest_xray.settings import Settings
 from chest_xray.slots import Slots, cores
-from chest_xray.transform import SIZE
 
 # TorchServe logs a line per request and a traceback per body that is no JSON at the root logger
 # (the caller gets an error instead), and its metric lines at "ts"; real faults stay visible.
 logging.getLogger().setLevel(logging.ERROR)
 logging.getLogger("ts").setLevel(logging.WARNING)
-_WARM = (2, 4, 8)  # sizes of batches that are tried before READY; layouts suit the last one
 _log = logging.getLogger("chest_xray")
 _log.setLevel(logging.INFO)
 
@@ -51,10 +48,8 @@ class ChestXrayHandler(ImageClassifier):  # type: ignore[misc]
         if names != LABELS:
             raise ValueError(f"index_to_name.json says {names}, the code says {LABELS}")
         self.model_version = model["modelVersion"]
-        self.serving = self._serving_form()
-        # The first passes set up kernels and memory: before READY, not in the first callers' time.
-        for count in (1, *_WARM):
-            self.inference(Batch(torch.zeros(count, 1, SIZE, SIZE), (Row(),) * count))
+        self.serving = serving_form(self.model, self.device, self.settings.bfloat16)
+        warm_up(self.serving, self.device)
 
     def handle(self, data: Sequence[Any], context: Any) -> list[dict[str, Any] | bytes]:
         """One body per row, in order, and its status and content type set on ``context``."""
@@ -90,15 +85,6 @@ class ChestXrayHandler(ImageClassifier):  # type: ignore[misc]
     def _read(self, images: Tensor) -> Tensor:
         readings: Tensor = self.serving(images)
         return readings
-
-    def _serving_form(self) -> nn.Module:
-        """The network that answers; explanations need the plain one."""
-        network: nn.Module = self.model
-        if self.device.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
-            return network
-        precision = best_precision() if self.settings.bfloat16 else torch.float32
-        example = torch.zeros(_WARM[-1], 1, SIZE, SIZE)
-        return packed(copy.deepcopy(network), precision, example)
 
     def postprocess(self, data: Batch) -> list[Outcome]:
         """A batch of readings -> one outcome per row."""

@@ -24,6 +24,7 @@ from archive import VERSION
 from chest_xray.checksum import sha256
 from chest_xray.labels import LABELS
 from chest_xray.prediction import Prediction, predict
+from chest_xray.serving import serving_form
 from chest_xray_training import plots, protocols, report
 from chest_xray_training.dataset import SPLITS, FilmDataset, read_films
 from chest_xray_training.faithfulness import faithfulness
@@ -54,6 +55,8 @@ def main() -> int:
         arguments.error("--samples must lie outside the project: the sheets show films")
 
     network = load_network(args.version, weights)
+    device = torch.device("cpu")
+    served = serving_form(network, device)
     splits = dict.fromkeys(("valid", args.split))
     films = {split: read_films(args.data, split) for split in splits}
     datasets, probabilities, scores = {}, {}, {}
@@ -63,7 +66,7 @@ def main() -> int:
         for split in splits:
             datasets[split] = FilmDataset(films[split], lambda: bar.advance(reading))
             answers: list[Prediction] = []
-            for readings, _ in outputs_of(network, datasets[split], torch.device("cpu")):
+            for readings, _ in outputs_of(served, datasets[split], device):
                 answers += predict(readings)
                 bar.advance(task, len(readings))
             probabilities[split] = np.array([list(each.probabilities.values()) for each in answers])

@@ -9,35 +9,19 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
-import torch
 from PIL import Image
 
 from archive import VERSION
-from chest_xray.image import decode_grayscale
-from chest_xray.prediction import predict
-from chest_xray.transform import to_tensor
-from chest_xray_versions import load_network, weights_path
 from films import draw_film, encode, forms
+from offline import offline, served
 
 pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture(scope="module")
-def network():
-    return load_network(VERSION, weights_path(VERSION))
-
-
-@pytest.fixture(scope="module")
-def expected(network):
+def expected():
     """What the same picture gives offline."""
-
-    def offline(data):
-        images = to_tensor(decode_grayscale(data, 10**9))[None]
-        with torch.inference_mode():
-            [prediction] = predict(network(images))
-        return prediction
-
-    return offline
+    return lambda data: offline(data, served(VERSION))
 
 
 def agree(body, prediction):

@@ -5,16 +5,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
-import torch
 from PIL import Image
 
 import archive
 from archive import VERSION
-from chest_xray.image import decode_grayscale
-from chest_xray.prediction import predict
-from chest_xray.transform import to_tensor
-from chest_xray_versions import load_network, weights_path
+from chest_xray_versions import weights_path
 from films import draw_film, encode
+from offline import offline, plain, served
 
 pytestmark = pytest.mark.e2e
 
@@ -36,12 +33,6 @@ def everything(server, store):
         assert server.script("manage.py", "unregister", version).returncode == 0
 
 
-def offline(version, data):
-    network = load_network(version, weights_path(version))
-    with torch.inference_mode():
-        return predict(network(to_tensor(decode_grayscale(data, 10**9))[None]))[0]
-
-
 def image(server, **more):
     return {**server.headers, "Content-Type": "image/png", **more}
 
@@ -49,7 +40,8 @@ def image(server, **more):
 def test_every_version_answers_as_it_does_offline(everything, ask_grpc):
     for version in VERSIONS:
         for data in FILMS[:3]:
-            expected = offline(version, data)
+            expected = offline(data, served(version))
+            exact = offline(data, plain(version))
             url = f"{everything.url}/{version}"
             rest = requests.post(url, headers=image(everything), data=data).json()
             for body in (rest, ask_grpc(version, data=data)):
@@ -58,6 +50,7 @@ def test_every_version_answers_as_it_does_offline(everything, ask_grpc):
                 assert body["probabilities"] == pytest.approx(expected.probabilities, abs=1e-3)
                 assert body["in_distribution_score"] == pytest.approx(expected.score, abs=1e-3)
                 assert body["in_distribution"] == expected.in_distribution
+                assert body["probabilities"] == pytest.approx(exact.probabilities, abs=0.02)
 
 
 def explain(server, version, data, **headers):
@@ -70,7 +63,7 @@ def test_explanations(everything, version):
     answer = explain(everything, version, FILMS[0])
     assert answer.status_code == 200, answer.text
     body = answer.json()
-    assert body["label"] == offline(version, FILMS[0]).label
+    assert body["label"] == offline(FILMS[0], served(version)).label
     grid = body["heatmap"]
     assert len({len(row) for row in grid}) == 1
     assert all(value >= 0 for row in grid for value in row)

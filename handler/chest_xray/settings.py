@@ -23,7 +23,7 @@ class Settings:
     threads: int = 1
     """CPU threads of one worker; every core has its workers, so more would fight."""
 
-    bfloat16: bool = False
+    bfloat16: bool = True
     """Compute convolutions with 16-bit numbers where the processor has instructions for them:
     quicker, and probabilities move by up to 0.01."""
 

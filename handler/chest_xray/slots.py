@@ -2,17 +2,18 @@
 
 import fcntl
 import os
+import select
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
-_POLL_S = 0.0002
+_PIPE_BYTES = 65_536
+_RETRY_S = 0.05  # in which a killed worker's slot is noticed
 _Items = TypeVar("_Items")
 _Result = TypeVar("_Result")
 
@@ -20,7 +21,8 @@ _Result = TypeVar("_Result")
 class Slots:
     """A number of slots shared by all processes with the same temporary directory.
 
-    A slot is a lock on a file, so a worker that is killed gives its slot back.
+    A slot is a lock on a file, so a worker that is killed gives its slot back. No one can wait for
+    several files at once, so whoever gives a slot back says so in a pipe.
     """
 
     def __init__(self, count: int, prepare: Callable[[], None] = lambda: None) -> None:
@@ -28,6 +30,7 @@ class Slots:
         self._count = count
         self._files = [_lock_file(str(index)) for index in range(count)]
         self._turnstile = _lock_file("turnstile")
+        self._given_back = _pipe("given-back")
         # A process may lock a file again that it holds already, so its own are remembered here.
         self._held: set[int] = set()
         self._guard = threading.Lock()
@@ -74,16 +77,17 @@ class Slots:
 
     def close(self) -> None:
         self._threads.shutdown()
-        for file in (*self._files, self._turnstile):
+        for file in (*self._files, self._turnstile, self._given_back):
             os.close(file)
 
     def _wait(self) -> int:
         if (held := self._take()) is not None:
             return held
-        fcntl.flock(self._turnstile, fcntl.LOCK_EX)  # one process polls, the others sleep
+        fcntl.flock(self._turnstile, fcntl.LOCK_EX)  # one waits for the next slot, others for it
         try:
             while (held := self._take()) is None:
-                time.sleep(_POLL_S)
+                if select.select([self._given_back], [], [], _RETRY_S)[0]:
+                    os.read(self._given_back, _PIPE_BYTES)  # all there is: the slots are tried next
             return held
         finally:
             fcntl.flock(self._turnstile, fcntl.LOCK_UN)
@@ -105,11 +109,22 @@ class Slots:
         with self._guard:
             self._held.remove(file)
             fcntl.flock(file, fcntl.LOCK_UN)
+        with suppress(BlockingIOError):  # full of such news
+            os.write(self._given_back, b".")
+
+
+def _path(name: str) -> Path:
+    return Path(tempfile.gettempdir()) / f"chest-xray-slot-{name}"
 
 
 def _lock_file(name: str) -> int:
-    path = Path(tempfile.gettempdir()) / f"chest-xray-slot-{name}"
-    return os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    return os.open(_path(name), os.O_CREAT | os.O_RDWR, 0o600)
+
+
+def _pipe(name: str) -> int:
+    with suppress(FileExistsError):
+        os.mkfifo(_path(name), 0o600)
+    return os.open(_path(name), os.O_RDWR | os.O_NONBLOCK)  # with a writer it never ends
 
 
 def cores() -> int:

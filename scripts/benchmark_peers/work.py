@@ -60,13 +60,14 @@ def _documented() -> Work:
 
 
 def _ours() -> Work:
-    from chest_xray.convolution import packed
     from chest_xray.image import decode_grayscale
     from chest_xray.prediction import predict
-    from chest_xray.transform import SIZE, to_tensor
+    from chest_xray.serving import serving_form, warm_up
+    from chest_xray.transform import to_tensor
 
-    plain = load_network("3.0", weights_path("3.0"))
-    network = packed(plain, torch.float32, torch.zeros(8, 1, SIZE, SIZE))
+    cpu = torch.device("cpu")
+    network = serving_form(load_network("3.0", weights_path("3.0")), cpu)
+    warm_up(network, cpu)
 
     def decode(data: bytes) -> Tensor:
         return to_tensor(decode_grayscale(data, 50_000_000))
