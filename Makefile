@@ -27,7 +27,7 @@ archive: $(INSTALLED) ## build the archive: VERSION=3.0 [WEIGHTS=weights.pt]
 	$(PY) scripts/archive.py --version $(VERSION) $(if $(WEIGHTS),--weights '$(WEIGHTS)')
 
 serve: archive ## run the server in the foreground; Ctrl-C stops it
-	$(PY) scripts/serve.py --version $(VERSION)
+	$(PY) scripts/serve.py $(if $(filter command environment,$(origin VERSION)),--version $(VERSION))
 
 test: $(INSTALLED) ## run the whole test suite
 	$(PY) -m pytest

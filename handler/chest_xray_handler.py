@@ -2,7 +2,8 @@
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,15 @@ from torch import Tensor
 
 from chest_xray.base import ImageClassifier
 from chest_xray.batch import Batch, ImageLoader, Outcome
+from chest_xray.busy import Busy
 from chest_xray.checksum import verify_weights
 from chest_xray.errors import InputError
 from chest_xray.explanation import heatmaps, overlay
 from chest_xray.labels import LABELS
 from chest_xray.prediction import Prediction
-from chest_xray.request import Explanation, Request, parse_headers, parse_request
-from chest_xray.response import refusal, render
+from chest_xray.records import Records
+from chest_xray.request import Explanation, Headers, Request, parse_headers, parse_request
+from chest_xray.response import render, result_only
 from chest_xray.serving import serving_form, warm_up
 from chest_xray.settings import Settings
 from chest_xray.slots import Slots, cores
@@ -27,8 +30,6 @@ from chest_xray.slots import Slots, cores
 # (the caller gets an error instead), and its metric lines at "ts"; real faults stay visible.
 logging.getLogger().setLevel(logging.ERROR)
 logging.getLogger("ts").setLevel(logging.WARNING)
-_log = logging.getLogger("chest_xray")
-_log.setLevel(logging.INFO)
 
 
 class ChestXrayHandler(ImageClassifier):  # type: ignore[misc]
@@ -42,32 +43,50 @@ class ChestXrayHandler(ImageClassifier):  # type: ignore[misc]
         self.slots = Slots(max(1, cores() // self.settings.threads), set_threads)
         self.loader = ImageLoader(self.settings, self.slots)
         model = context.manifest["model"]
+        self.model_version = model["modelVersion"]
+        self.busy = Busy(self.model_version)
+        logs = os.environ.get("LOG_LOCATION")
+        self.records = Records(
+            self.model_version, Path(logs) if logs else None, self.settings.audit
+        )
         verify_weights(Path(context.system_properties["model_dir"]), model["serializedFile"])
         super().initialize(context)
         names = tuple(self.mapping.get(str(index)) for index in range(len(self.mapping)))
         if names != LABELS:
             raise ValueError(f"index_to_name.json says {names}, the code says {LABELS}")
-        self.model_version = model["modelVersion"]
         self.serving = serving_form(self.model, self.device, self.settings.bfloat16)
         warm_up(self.serving, self.device)
 
     def handle(self, data: Sequence[Any], context: Any) -> list[dict[str, Any] | bytes]:
         """One body per row, in order, and its status and content type set on ``context``."""
+        with self.busy.hold():
+            return self._handle(data, context)
+
+    def _handle(self, data: Sequence[Any], context: Any) -> list[dict[str, Any] | bytes]:
         # An envelope may unfold one request into several rows; TorchServe then packs the bodies
         # of several rows into one answer, which no row's headers and status can describe.
         each = len(data) == len(context.request_ids)
-        headers = [context.get_all_request_header(i) if each else {} for i in range(len(data))]
+        headers = [
+            parse_headers(context.get_all_request_header(index)) if each else Headers()
+            for index in range(len(data))
+        ]
         images = self.preprocess(list(map(_request, data, headers)))
-        outcomes = self.postprocess(self.inference(images))
+        start = time.perf_counter()
+        readings = self.inference(images)
+        inference_s = time.perf_counter() - start
+        outcomes = self.postprocess(readings)
         bodies = self.respond(images, outcomes)
+        ids = [""] * len(data)
         if each:
             for index, (body, outcome) in enumerate(zip(bodies, outcomes, strict=True)):
                 kind = Explanation.OVERLAY if isinstance(body, bytes) else Explanation.GRID
                 context.set_response_content_type(index, kind.value)
                 if isinstance(outcome, InputError):
                     context.set_response_status(outcome.status.value, outcome.type, index)
-                    request_id = context.get_request_id(index)
-                    _log.info("%s", refusal(request_id, images.rows[index], outcome))
+                if headers[index].result_only and not isinstance(body, bytes):
+                    bodies[index] = result_only(body)
+                ids[index] = context.get_request_id(index)
+        self.records.keep(ids, headers, images.rows, outcomes, inference_s)
         return bodies
 
     def preprocess(self, data: Sequence[Request | InputError]) -> Batch:
@@ -112,9 +131,8 @@ class ChestXrayHandler(ImageClassifier):  # type: ignore[misc]
         return bodies
 
 
-def _request(row: Any, headers: Mapping[str, str]) -> Request | InputError:
-    explanation, declared_json = parse_headers(headers)
+def _request(row: Any, headers: Headers) -> Request | InputError:
     try:
-        return parse_request(row, declared_json=declared_json, explanation=explanation)
+        return parse_request(row, headers)
     except InputError as error:
         return error

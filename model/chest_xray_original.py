@@ -31,7 +31,7 @@ class OriginalNet(StagedNet):
         return x
 
     def scores(self, maps: Tensor) -> Tensor:
-        x = self.dropout(self.pool(maps).float().flatten(1))  # (N, 6272)
+        x = self.dropout(self.pool(maps).to(self.fc1.weight.dtype).flatten(1))  # (N, 6272)
         x = self.dropout(torch.relu(self.fc1(x)))  # (N, 500)
         logits: Tensor = self.fc2(x)  # (N, outputs)
         return logits

@@ -73,7 +73,7 @@ class ResidualNet(StagedNet):
         return found
 
     def scores(self, maps: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.dropout(maps.float().mean((2, 3))))
+        logits: Tensor = self.head(self.dropout(maps.to(self.head.weight.dtype).mean((2, 3))))
         return logits
 
 

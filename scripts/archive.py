@@ -17,6 +17,7 @@ from pathlib import Path
 from model_archiver.model_archiver_config import ModelArchiverConfig
 from model_archiver.model_packaging import generate_model_archive
 
+import golden
 from chest_xray.checksum import CHECKSUM, sha256
 from chest_xray.labels import LABELS
 from chest_xray_versions import (
@@ -31,6 +32,7 @@ from instance import MODEL, MODEL_STORE
 
 VERSION = "3.0"
 """The version that `make serve` starts with."""
+_MANIFEST = "MAR-INF/MANIFEST.json"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date a zip can hold
 
 
@@ -43,8 +45,8 @@ def build(version: str, weights: Path, store: Path = MODEL_STORE) -> Path:
 
     Raises:
         FileNotFoundError: there are no such weights.
-        ValueError: there is no network for this version, or committed weights are not the ones
-            that were committed.
+        ValueError: there is no network for this version, the weights are not this network's, or
+            committed weights are not the ones that were committed.
     """
     network = network_file(version)
     if not weights.is_file():
@@ -58,6 +60,8 @@ def build(version: str, weights: Path, store: Path = MODEL_STORE) -> Path:
         labels = scratch / "index_to_name.json"
         labels.write_text(json.dumps(dict(enumerate(LABELS)), indent=2), encoding="utf-8")
         (scratch / CHECKSUM).write_text(digest, encoding="ascii")
+        answers = scratch / golden.FILE
+        answers.write_text(golden.answers(version, weights), encoding="utf-8")
         exported = scratch / "exported"
         exported.mkdir()
         # The archiver stages in the temporary directory, under the model's name, and wipes what
@@ -72,7 +76,16 @@ def build(version: str, weights: Path, store: Path = MODEL_STORE) -> Path:
                     model_file=str(network),
                     serialized_file=str(weights),
                     extra_files=",".join(
-                        map(str, [ROOT / "handler", labels, scratch / CHECKSUM, *network_parts()])
+                        map(
+                            str,
+                            [
+                                ROOT / "handler",
+                                labels,
+                                answers,
+                                scratch / CHECKSUM,
+                                *network_parts(),
+                            ],
+                        )
                     ),
                     config_file=str(ROOT / "config" / "model-config.yaml"),
                     export_path=str(exported),
@@ -99,12 +112,24 @@ def verify(archive: Path) -> None:
         raise FileNotFoundError(f"no archive at {archive}")
     try:
         with zipfile.ZipFile(archive) as file:
-            file.getinfo("MAR-INF/MANIFEST.json")
+            file.getinfo(_MANIFEST)
             damaged = file.testzip()
     except (zipfile.BadZipFile, KeyError) as error:
         raise ValueError(f"{archive} is no archive: {error}") from None
     if damaged:
         raise ValueError(f"{archive} is damaged: {damaged}")
+
+
+def version_of(archive: Path) -> str:
+    """The version that an archive holds; raises as :func:`verify`, and ValueError if it is another
+    model's."""
+    verify(archive)
+    with zipfile.ZipFile(archive) as file:
+        model = json.loads(file.read(_MANIFEST))["model"]
+    if model["modelName"] != MODEL:
+        raise ValueError(f"{archive} is an archive of {model['modelName']}, not of {MODEL}")
+    version: str = model["modelVersion"]
+    return version
 
 
 def _zip(folder: Path, target: Path) -> None:

@@ -19,7 +19,9 @@ MODEL_STORE = ROOT / "build" / "model-store"
 """Where archives are built and read from, unless TS_MODEL_STORE says otherwise."""
 CONFIG = ROOT / "config" / "config.properties"
 RUN_DIR_VARIABLE = "CHEST_XRAY_RUN_DIR"
+MONITOR_VARIABLE = "CHEST_XRAY_METRICS_ADDRESS"
 _ABOUT = "instance.json"
+_SCRATCH = "scratch"
 _ADDRESSES = {
     "TS_INFERENCE_ADDRESS": "inference_url",
     "TS_MANAGEMENT_ADDRESS": "management_url",
@@ -33,6 +35,9 @@ class Instance:
     inference_url: str
     management_url: str
     metrics_url: str
+    """TorchServe's own metrics."""
+    monitor_url: str
+    """Our metrics, readiness and liveness: by default one port above those."""
     grpc_inference: str
     grpc_management: str
     model_store: Path
@@ -48,7 +53,8 @@ class Instance:
         return cls(
             inference_url=inference,
             management_url=_reachable(_setting("management_address")),
-            metrics_url=_reachable(_setting("metrics_address")),
+            metrics_url=(metrics := _reachable(_setting("metrics_address"))),
+            monitor_url=_reachable(f"http://{monitor_address(metrics)}"),
             grpc_inference=_grpc("inference"),
             grpc_management=_grpc("management"),
             model_store=Path(_setting("model_store") or MODEL_STORE).resolve(),
@@ -71,6 +77,7 @@ class Instance:
             running = json.loads(about.read_text(encoding="utf-8"))
             if known.items() <= running.items():
                 running["model_store"] = Path(running["model_store"])
+                del running[_SCRATCH]
                 return cls(**running, directory=about.parent)
         return wanted
 
@@ -92,15 +99,28 @@ class Instance:
         found: str = keys[kind]["key"]
         return found
 
-    def announce(self) -> None:
+    @property
+    def scratch(self) -> Path:
+        """Temporary directory of its workers; raises FileNotFoundError if it does not run."""
+        about = json.loads((self.directory / _ABOUT).read_text(encoding="utf-8"))
+        return Path(about[_SCRATCH])
+
+    def announce(self, scratch: Path) -> None:
         """Let clients find this server by any of its addresses."""
         about = {name: str(value) for name, value in vars(self).items() if name != "directory"}
+        about[_SCRATCH] = str(scratch)
         (self.directory / _ABOUT).write_text(json.dumps(about, indent=2), encoding="utf-8")
 
     def withdraw(self) -> None:
         """The opposite of :meth:`announce`; the keys are void too."""
         (self.directory / _ABOUT).unlink(missing_ok=True)
         self.key_file.unlink(missing_ok=True)
+
+
+def monitor_address(metrics_url: str) -> str:
+    """Where the supervisor listens, as HOST:PORT."""
+    parts = urlsplit(metrics_url)
+    return os.environ.get(MONITOR_VARIABLE) or f"127.0.0.1:{(parts.port or 80) + 1}"
 
 
 def _setting(key: str) -> str:

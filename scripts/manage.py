@@ -2,11 +2,18 @@
 
 examples:
   python scripts/manage.py list
+  python scripts/manage.py rollout build/model-store/chest-xray-3.1.mar
+  python scripts/manage.py rollback
+  python scripts/manage.py canary 3.1 films/*.png
+  python scripts/manage.py scale 3
+  python scripts/manage.py scale --auto --min 1 --max 4
+  python scripts/manage.py drain
   python scripts/manage.py register build/model-store/chest-xray-3.1.mar --workers 2
-  python scripts/manage.py set-default 3.1
-  python scripts/manage.py scale 3 --version 3.1
-  python scripts/manage.py unregister 3.0
   python scripts/manage.py describe --version 3.1 --json
+
+rollout loads a version beside the one that answers, asks it the golden pictures of its archive,
+lets it take over, and drains the old one; whatever fails, the old one goes on answering. What is
+changed here is remembered: a restart brings it back.
 
 The server is found by the same TS_… variables that started it, its keys by themselves.
 exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 no server.
@@ -23,11 +30,18 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from archive import verify
+import golden
+from autoscale import autoscale
+from canary import compare
 from chest_xray.slots import cores
 from cli import console, parser
 from instance import MODEL, Instance
+from rollout import Rollout, RolloutFailed, into_store
+from server import default_workers
+from state import State
 from torchserve_client import ServerError, ServerUnreachable, TorchServeClient, Version
+
+_READY_S = 10.0
 
 
 class Refused(Exception):
@@ -45,7 +59,7 @@ def describe(client: TorchServeClient, args: argparse.Namespace) -> Any:
 def register(client: TorchServeClient, args: argparse.Namespace) -> Any:
     before = {version.version for version in _versions(client, args.model)}
     workers = args.workers if args.workers is not None else _usual_workers(client, args.model)
-    client.register(_into_store(args.archive), workers)
+    client.register(into_store(args.archive, Instance.find().model_store), workers)
     added = [v for v in client.versions(args.model) if v.version not in before]
     if len(added) != 1:
         raise Refused(f"{args.archive.name} holds no new version of {args.model}")
@@ -67,9 +81,33 @@ def set_default(client: TorchServeClient, args: argparse.Namespace) -> Any:
     return client.versions(args.model)
 
 
+def rollout(client: TorchServeClient, args: argparse.Namespace) -> Any:
+    return _rollout(client, args).out(args.archive, args.workers, keep=not args.remove)
+
+
+def rollback(client: TorchServeClient, args: argparse.Namespace) -> Any:
+    return _rollout(client, args).back()
+
+
+def drain(client: TorchServeClient, args: argparse.Namespace) -> Any:
+    versions = client.versions(args.model)
+    for each in versions:
+        if args.version in (None, each.version) and not _rollout(client, args).drain(each.version):
+            raise Refused(f"version {each.version} is still asked after {args.timeout:.0f} s")
+    return versions
+
+
+def canary(client: TorchServeClient, args: argparse.Namespace) -> Any:
+    default = next(each.version for each in client.versions(args.model) if each.default)
+    return compare(client, default, args.version, args.images, args.concurrency)
+
+
 def scale(client: TorchServeClient, args: argparse.Namespace) -> Any:
+    bounds = args.min, args.max or default_workers() or 1
+    if args.auto:
+        return autoscale(client, bounds, args.version, _say)
     if args.workers > 2 * cores():
-        console.print(f"{args.workers} workers will share {cores()} cores: expect no more speed")
+        _say(f"{args.workers} workers will share {cores()} cores: expect no more speed")
     client.scale(args.workers, args.version, args.model)
     client.wait_ready(args.workers, args.version, args.model, args.timeout)
     return client.versions(args.model)
@@ -82,9 +120,20 @@ def unregister(client: TorchServeClient, args: argparse.Namespace) -> Any:
 
 def ready(client: TorchServeClient, args: argparse.Namespace) -> Any:
     default = [version for version in client.versions(args.model) if version.default]
-    if not any(version.ready for version in default):
-        raise Refused("no worker of the default version is READY")
+    store = Instance.find().model_store
+    [picture, *_] = golden.read(store / default[0].archive)
+    answer = client.predict(picture.request, timeout_s=_READY_S)
+    if fault := picture.fault(answer, default[0].version):
+        raise Refused(fault)
     return default
+
+
+def _rollout(client: TorchServeClient, args: argparse.Namespace) -> Rollout:
+    return Rollout(client, Instance.find(), args.timeout, _say)
+
+
+def _say(text: str) -> None:
+    console.print(text, markup=False)
 
 
 def _versions(client: TorchServeClient, model: str) -> list[Version]:
@@ -101,24 +150,6 @@ def _usual_workers(client: TorchServeClient, model: str) -> int:
     """As many as the default version has, else one per core, as TorchServe starts them."""
     default = [len(v.workers) for v in _versions(client, model) if v.default]
     return default[0] if default and default[0] else os.cpu_count() or 1
-
-
-def _into_store(archive: Path) -> str:
-    """The archive's file name in the server's model store, copied there if need be.
-
-    TorchServe registers by file name without any URL check, and keeps the file.
-    """
-    if archive.name == str(archive):
-        return archive.name
-    verify(archive)
-    store = Instance.find().model_store
-    target = store / archive.name
-    data = archive.read_bytes()
-    if target.exists() and target.read_bytes() != data:
-        raise Refused(f"{target} is another archive: give the new one another file name")
-    if not target.exists():
-        target.write_bytes(data)
-    return archive.name
 
 
 def _show(result: Any, as_json: bool) -> None:
@@ -153,6 +184,9 @@ def _show(result: Any, as_json: bool) -> None:
         Console().print(table)
 
 
+_REMEMBERED = (register, set_default, scale, unregister)
+
+
 def _arguments() -> argparse.Namespace:
     top = parser(__doc__)
     common = argparse.ArgumentParser(add_help=False)
@@ -175,13 +209,30 @@ def _arguments() -> argparse.Namespace:
     one.add_argument("--workers", type=_count, help="default: as many as the default version has")
     one = verb("set-default", set_default, "let a version answer requests that name none")
     one.add_argument("version")
+    one = verb("rollout", rollout, "bring a new version in and let it take over")
+    one.add_argument("archive", type=Path, help="a .mar file")
+    one.add_argument("--workers", type=_count, help="default: as many as the default version has")
+    one.add_argument("--remove", action="store_true", help="do not keep the old version")
+    verb("rollback", rollback, "let the version before this one take over again")
+    one = verb("canary", canary, "ask another version and the default the same, and compare")
+    one.add_argument("version")
+    one.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
+    one.add_argument("--concurrency", type=_count, default=4, help="requests at a time")
+    one = verb("drain", drain, "wait until nothing is queued or at work")
+    one.add_argument("--version", help="default: all")
     one = verb("scale", scale, "change a version's number of workers and wait for them")
-    one.add_argument("workers", type=_count)
+    one.add_argument("workers", type=_count, nargs="?")
     one.add_argument("--version", help="default: the default version")
+    one.add_argument("--auto", action="store_true", help="follow the load until Ctrl-C")
+    one.add_argument("--min", type=_count, default=1, help="with --auto (default: 1)")
+    one.add_argument("--max", type=_count, help="with --auto (default: as many as serve.py starts)")
     one = verb("unregister", unregister, "remove a version that is not the default one")
     one.add_argument("version")
     verb("ready", ready, "succeed if a worker of the default version can answer")
-    return top.parse_args()
+    args = top.parse_args()
+    if args.run is scale and (args.workers is None) is not args.auto:
+        top.error("scale wants a number of workers, or --auto")
+    return args
 
 
 def _count(text: str) -> int:
@@ -192,10 +243,17 @@ def _count(text: str) -> int:
 
 def main() -> int:
     args = _arguments()
-    client = TorchServeClient.of(Instance.find())
+    instance = Instance.find()
+    client = TorchServeClient.of(instance)
     try:
-        _show(args.run(client, args), args.json)
-    except (ServerError, Refused, ValueError, OSError) as error:
+        result = args.run(client, args)
+        if args.run in _REMEMBERED:
+            before = State.load(instance)
+            State.of(client.versions(), before.previous if before else "").save(instance)
+        _show(result, args.json)
+    except KeyboardInterrupt:
+        return 0
+    except (ServerError, Refused, RolloutFailed, ValueError, OSError) as error:
         console.print(f"manage.py: {error}", soft_wrap=True, markup=False)
         return 1
     except ServerUnreachable as error:

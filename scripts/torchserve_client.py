@@ -1,7 +1,9 @@
 """The one client of TorchServe's inference and management APIs."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import requests
@@ -36,6 +38,12 @@ class Version:
     default: bool
     workers: tuple[str, ...]
     """Status of each worker: READY, or UNLOADING while it loads or restarts."""
+    wanted: int
+    """Workers that it should have."""
+    queued: int
+    """Requests that no worker has taken yet."""
+    archive: str
+    """Its file in the model store."""
 
     @property
     def ready(self) -> int:
@@ -75,14 +83,19 @@ class TorchServeClient:
         body: bytes | dict[str, Any],
         version: str | None = None,
         model: str = MODEL,
+        timeout_s: float = _TIMEOUT_S,
+        headers: Mapping[str, str] = MappingProxyType({}),
     ) -> dict[str, Any]:
         """Classify an encoded image (bytes) or what a JSON object names.
 
         Raises:
             ServerError: the answer is not a prediction; its body says why.
+            ServerUnreachable: there is no answer, or none in time.
         """
         path = f"/predictions/{model}" + (f"/{version}" if version else "")
-        answer: dict[str, Any] = self._call("inference", "POST", path, **_content(body))
+        content = {**_content(body), "timeout": timeout_s}
+        content["headers"] = {**content.get("headers", {}), **headers}
+        answer: dict[str, Any] = self._call("inference", "POST", path, **content)
         return answer
 
     def explain(
@@ -118,6 +131,9 @@ class TorchServeClient:
                 version=row["modelVersion"],
                 default=row["modelVersion"] == default,
                 workers=tuple(worker["status"] for worker in row["workers"]),
+                wanted=row["minWorkers"],
+                queued=row["jobQueueStatus"]["pendingRequests"],
+                archive=row["modelUrl"],
             )
             for row in self._call("management", "GET", f"/models/{model}/all")
         ]
@@ -173,12 +189,16 @@ class TorchServeClient:
 
     def _call(self, api: str, method: str, path: str, **content: Any) -> Any:
         headers = content.pop("headers", {})
+        content.setdefault("timeout", _TIMEOUT_S)
         if key := self._keys[api]:
             headers["Authorization"] = f"Bearer {key}"
         try:
             response = self._session.request(
-                method, self._urls[api] + path, headers=headers, timeout=_TIMEOUT_S, **content
+                method, self._urls[api] + path, headers=headers, **content
             )
+        except requests.Timeout as error:
+            limit_s = content["timeout"]
+            raise ServerUnreachable(f"{self._urls[api]}: no answer in {limit_s:.0f} s") from error
         except requests.RequestException as error:
             raise ServerUnreachable(f"{self._urls[api]}: {type(error).__name__}") from error
         if response.headers.get("Content-Type", "").startswith("image/"):

@@ -212,6 +212,25 @@ class RunningServer:
             check=False,
         )
 
+    def processes(self) -> dict[int, bytes]:
+        """Command lines of all its processes, told by the run directory in their environment."""
+        mark = f"CHEST_XRAY_RUN_DIR={self.instance.directory.parent}\0"
+        found = {}
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                try:
+                    environment = (entry / "environ").read_bytes().decode(errors="replace")
+                    state = (entry / "stat").read_text().rsplit(")", 1)[1].split()[0]
+                except OSError:
+                    continue
+                if mark in environment and state != "Z":
+                    found[int(entry.name)] = (entry / "cmdline").read_bytes()
+        return found
+
+    def pids(self, kind: bytes) -> list[int]:
+        """Of its processes with this in their command line."""
+        return [pid for pid, command in self.processes().items() if kind in command]
+
     def table(self) -> dict[str, dict[str, Any]]:
         """`manage.py list`, by version."""
         rows = json.loads(self.script("manage.py", "list", "--json").stdout)
@@ -234,13 +253,14 @@ class RunningServer:
 
 def start_server(run_dir: Path, **environment: str) -> RunningServer:
     """Start serve.py; the caller waits for it and stops it."""
-    inference, management, metrics, grpc_inference, grpc_management = free_ports(5)
+    inference, management, metrics, grpc_inference, grpc_management, ours = free_ports(6)
     own = {
         "TS_INFERENCE_ADDRESS": f"http://127.0.0.1:{inference}",
         "TS_MANAGEMENT_ADDRESS": f"http://127.0.0.1:{management}",
         "TS_METRICS_ADDRESS": f"http://127.0.0.1:{metrics}",
         "TS_GRPC_INFERENCE_PORT": str(grpc_inference),
         "TS_GRPC_MANAGEMENT_PORT": str(grpc_management),
+        "CHEST_XRAY_METRICS_ADDRESS": f"127.0.0.1:{ours}",
         "CHEST_XRAY_RUN_DIR": str(run_dir),
         **environment,
     }

@@ -1,3 +1,4 @@
+import base64
 import json
 import subprocess
 import sys
@@ -7,9 +8,11 @@ from pathlib import Path
 import pytest
 
 import archive
+import golden
 from archive import VERSION
 from chest_xray.labels import LABELS
 from chest_xray_versions import weights_path
+from offline import offline, served
 
 WEIGHTS = weights_path(VERSION)
 
@@ -44,6 +47,21 @@ def test_missing_weights(tmp_path):
         archive.build("3.99", weights_path("3.99"), tmp_path)
     with pytest.raises(ValueError, match=r"9\.9"):
         archive.build("9.9", WEIGHTS, tmp_path)
+
+
+def test_golden_answers(built, tmp_path):
+    cases = golden.read(built)
+    assert len({case.png for case in cases}) == len(cases) >= 3
+    for case in cases:
+        answer = offline(base64.b64decode(case.png), served(VERSION))
+        body = {"probabilities": answer.probabilities, "model_version": VERSION}
+        assert case.fault(body, VERSION) == ""
+        assert case.fault(body, "9.9")
+        wrong = {**answer.probabilities, "normal": answer.probabilities["normal"] + 0.03}
+        assert case.fault({**body, "probabilities": wrong}, VERSION)
+    (tmp_path / "w.pt").write_bytes(b"no weights")
+    with pytest.raises(ValueError, match=r"w\.pt"):
+        archive.build(VERSION, tmp_path / "w.pt", tmp_path)
 
 
 def test_damaged_weights_are_not_packed(tmp_path, monkeypatch):

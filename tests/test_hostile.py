@@ -310,9 +310,11 @@ def test_logs_hold_nothing_of_all_this(server, web):
     answer = requests.post(server.url, headers=server.headers, json={"imageUrl": url})
     assert answer.json()["code"] == "wrong_modality"
     request_id = answer.headers["x-request-id"]
-    text = "".join(path.read_text(errors="replace") for path in server.instance.logs.iterdir())
-    [line] = [line for line in text.splitlines() if f"request={request_id}" in line]
-    assert f"code=wrong_modality bytes={len(secret)} host=" in line
+    text = "".join(path.read_text(errors="replace") for path in server.instance.logs.glob("*.log"))
+    [line] = [json.loads(line) for line in text.splitlines() if request_id in line]
+    assert (line["status"], line["code"]) == (422, "wrong_modality")
+    assert line["bytes"] == len(secret)
+    assert len(line["host"]) == 12
     packed = base64.b64encode(secret).decode()
     for needle in (
         "4711-0815", "patient", "Patient", PATIENT.partition("^")[0], "/hostile", "/mutant",

@@ -32,9 +32,10 @@ def test_a_client_may_know_one_address_only(monkeypatch):
     monkeypatch.setenv("TS_MANAGEMENT_ADDRESS", "http://127.0.0.1:9001")
     running = Instance.from_environment()
     running.directory.mkdir()
-    running.announce()
+    running.announce(running.directory / "scratch")
     monkeypatch.delenv("TS_INFERENCE_ADDRESS")
     assert Instance.find() == running
+    assert Instance.find().scratch == running.directory / "scratch"
     running.withdraw()
     assert Instance.find() != running
 

@@ -1,5 +1,6 @@
 """Starting, failing and stopping the real server."""
 
+import hashlib
 import os
 import signal
 import time
@@ -10,40 +11,26 @@ import requests
 
 import archive
 from archive import VERSION
+from archives import altered
 from chest_xray.slots import cores
+from chest_xray_versions import weights_path
 from dicoms import dicom
 from films import draw_film
-from serve import default_workers
+from server import default_workers
 
 pytestmark = pytest.mark.e2e
 
 
-def session_of(server):
-    """Processes of one server, told by the run directory in their environment."""
-    mark = f"CHEST_XRAY_RUN_DIR={server.instance.directory.parent}\0"
-    found = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                environment = (entry / "environ").read_bytes().decode(errors="replace")
-                state = (entry / "stat").read_text().rsplit(")", 1)[1].split()[0]
-            except OSError:
-                continue
-            if mark in environment and state != "Z":
-                found[int(entry.name)] = (entry / "cmdline").read_bytes()
-    return found
-
-
 def assert_gone(server, seconds=10.0):
     deadline = time.monotonic() + seconds
-    while (left := session_of(server)) and time.monotonic() < deadline:
+    while (left := server.processes()) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert left == {}
 
 
 def scratch_of(server):
     """The server's temporary directory, read off Java's command line."""
-    for command in session_of(server).values():
+    for command in server.processes().values():
         for part in command.decode().split("\0"):
             if part.startswith("-Djava.io.tmpdir="):
                 return Path(part.partition("=")[2])
@@ -72,13 +59,13 @@ def test_another_instance_beside_the_first_and_its_end(
     assert status == (0 if signal_number == signal.SIGINT else -signal.SIGKILL)
     assert_gone(other)
     assert not scratch.exists()
-    assert session_of(server)
+    assert server.processes()
 
 
 def test_killed_while_it_starts(start, tmp_path):
     starting = start(tmp_path)
     deadline = time.monotonic() + 60
-    while not any(b"model_service_worker" in c for c in session_of(starting).values()):
+    while not any(b"model_service_worker" in c for c in starting.processes().values()):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     starting.stop(signal.SIGKILL)
@@ -86,10 +73,13 @@ def test_killed_while_it_starts(start, tmp_path):
 
 
 def test_a_broken_model_says_why(start, tmp_path):
+    good = archive.build(VERSION, weights_path(VERSION), tmp_path)
     store = tmp_path / "store"
-    weights = tmp_path / "weights.pt"
-    weights.write_bytes(b"these are no weights")
-    archive.build(VERSION, weights, store)
+    store.mkdir()
+    weights = b"these are no weights"
+    digest = hashlib.sha256(weights).hexdigest().encode()
+    entries = {f"{VERSION}.pt": weights, "weights.sha256": digest}
+    altered(good, store / good.name, entries)
     broken = start(tmp_path, TS_MODEL_STORE=str(store))
     assert broken.process.wait(90) == 1
     text = broken.errors
@@ -152,7 +142,7 @@ def decoders(server):
     """The processes that decode DICOM, each with its worker."""
     return {
         pid: int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
-        for pid, command in session_of(server).items()
+        for pid, command in server.processes().items()
         if b"chest_xray.sandbox" in command
     }
 
@@ -160,7 +150,7 @@ def decoders(server):
 def test_more_workers_than_cores_of_which_as_many_compute_as_there_are_cores(server):
     """While one waits for images, another has the core; see test_slots for the limit itself."""
     workers = [
-        pid for pid, command in session_of(server).items() if b"model_service_worker" in command
+        pid for pid, command in server.processes().items() if b"model_service_worker" in command
     ]
     assert len(workers) == default_workers()
     assert len(list(scratch_of(server).glob("chest-xray-slot-[0-9]"))) == cores()

@@ -6,6 +6,7 @@ import pytest
 import requests
 
 import archive
+from archives import altered
 from chest_xray_versions import weights_path
 
 pytestmark = pytest.mark.e2e
@@ -92,9 +93,8 @@ def test_exit_status(server, arguments, status):
 
 
 def test_a_version_that_cannot_load_is_not_kept(server, tmp_path):
-    weights = tmp_path / "weights.pt"
-    weights.write_bytes(b"no weights")
-    built = archive.build("3.6", weights, tmp_path)
+    good = archive.build("3.6", weights_path("3.0"), tmp_path)
+    built = altered(good, tmp_path / "broken.mar", {"chest_xray_handler.py": b"import nothing"})
     run = server.script("manage.py", "register", str(built), "--workers", "1", "--timeout", "8")
     assert run.returncode == 1
     assert list(server.table()) == ["3.0"]

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from urllib.parse import quote
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from chest_xray.errors import InputError
 from chest_xray.request import (
     Explanation,
+    Headers,
     ImageUrl,
     InlineImage,
     Request,
@@ -100,7 +102,7 @@ def test_malformed(row, code):
 @pytest.mark.parametrize("body", [b"no json", b'"text"', b"[1]", b"\xff\xfe"])
 def test_declared_json_must_be_a_json_object(body):
     with pytest.raises(InputError) as caught:
-        parse_request({"body": bytearray(body)}, declared_json=True)
+        parse_request({"body": bytearray(body)}, Headers(declared_json=True))
     assert caught.value.code in ("invalid_json", "invalid_request")
 
 
@@ -184,13 +186,28 @@ def test_the_option_is_no_image_and_is_true_or_false(row, code):
 @pytest.mark.parametrize(
     ("headers", "asked"),
     [
-        ({}, (None, False)),
-        ({"explain": "False", "Accept": "image/png"}, (None, False)),
-        ({"explain": "True"}, (Explanation.GRID, False)),
-        ({"explain": "True", "accept": "*/*"}, (Explanation.GRID, False)),
-        ({"explain": "True", "ACCEPT": "text/html, Image/PNG;q=0.9"}, (Explanation.OVERLAY, False)),
-        ({"Content-Type": "application/JSON; charset=utf-8"}, (None, True)),
+        ({}, Headers()),
+        ({"explain": "False", "Accept": "image/png"}, Headers()),
+        ({"explain": "True"}, Headers(Explanation.GRID)),
+        ({"explain": "True", "accept": "*/*"}, Headers(Explanation.GRID)),
+        ({"explain": "True", "ACCEPT": "text/html, Image/PNG;q=0.9"}, Headers(Explanation.OVERLAY)),
+        ({"Content-Type": "application/JSON; charset=utf-8"}, Headers(declared_json=True)),
+        (
+            {"X-Answer-Form": "result", "X-Key-Id": "ward-7"},
+            Headers(result_only=True, key="ward-7"),
+        ),
+        ({"X-Key-Id": 'a"\n{b}' + 99 * "c"}, Headers(key="ab" + 62 * "c")),
+        ({"X-Request-Start": "yesterday"}, Headers()),
+        ({"X-Request-Start": "t=nan"}, Headers()),
+        ({"X-Request-Start": "t=1e400"}, Headers()),
+        ({"X-Request-Start": "t=0"}, Headers()),
     ],
 )
 def test_headers(headers, asked):
     assert parse_headers(headers) == asked
+
+
+@pytest.mark.parametrize("form", ["t={:.3f}", "{:.3f}"])
+def test_seconds_since_the_proxy(form):
+    waited = parse_headers({"x-request-start": form.format(time.time() - 2)}).waited_s
+    assert waited == pytest.approx(2, abs=1)

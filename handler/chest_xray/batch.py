@@ -1,5 +1,6 @@
 """The rows of one batch: good ones go on together, each bad one keeps its own error."""
 
+import hashlib
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -34,6 +35,15 @@ class Row:
 
     host: str = ""
     """The host of its imageUrl."""
+
+    sha256: str = ""
+    """Of the encoded image, for the audit trail."""
+
+    fetch_s: float | None = None
+    """Seconds from the start of the batch until the image was there."""
+
+    decode_s: float | None = None
+    """Seconds for decoding and transforming it."""
 
     warnings: tuple[str, ...] = ()
     """Codes of what its caller should know."""
@@ -133,13 +143,15 @@ class ImageLoader:
         ]
         if inline:
             self._slots.share(decode, inline)
+        start = time.monotonic()
         while fetches:
             there = wait(fetches, return_when=FIRST_COMPLETED).done
+            fetch_s = time.monotonic() - start
             found = [(fetch, *fetches.pop(fetch)) for fetch in there]
             self._slots.share(
                 decode,
                 [
-                    (indices, Row(host=source.host), fetch.result)
+                    (indices, Row(host=source.host, fetch_s=fetch_s), fetch.result)
                     for fetch, source, indices in found
                 ],
             )
@@ -176,11 +188,15 @@ class ImageLoader:
         """The row with what is now known of it, and its image unless there is an error."""
         try:
             data = get()
-            row = replace(row, size=len(data))
+            start = time.perf_counter()
+            digest = hashlib.sha256(data).hexdigest() if self._settings.audit else ""
+            row = replace(row, size=len(data), sha256=digest)
             picture = self._decode(data)
+            image = to_tensor(picture.gray)
         except InputError as error:
             return replace(row, error=error), None
-        return replace(row, warnings=picture.warnings), to_tensor(picture.gray)
+        decode_s = time.perf_counter() - start
+        return replace(row, warnings=picture.warnings, decode_s=decode_s), image
 
     def _decode(self, data: bytes) -> Picture:
         limit = self._settings.max_image_bytes

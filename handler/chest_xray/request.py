@@ -4,6 +4,7 @@ import base64
 import binascii
 import json
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -25,6 +26,7 @@ _MEANT = {
              "body", "content", "file", "img"},
 }  # fmt: skip
 """What people write for our keys, in lower case and without separators."""
+_KEY_ID = re.compile(r"[^A-Za-z0-9._-]")
 _DATA_URL = re.compile(r"data:[^,]{0,200}?(;base64)?,", re.IGNORECASE)
 
 
@@ -69,20 +71,53 @@ class Request:
     """None asks for a prediction alone."""
 
 
-def parse_headers(headers: Mapping[str, str]) -> tuple[Explanation | None, bool]:
-    """The explanation that a request asks for, and whether its body is declared as JSON.
+@dataclass(frozen=True)
+class Headers:
+    """What a request says besides its body. The last four are the proxy's to say, which takes them
+    from what callers send; without a proxy they are its word for no more than its own lines."""
 
-    TorchServe itself sets ``explain`` from the path, whatever the client wrote.
-    """
-    plain = {name.lower(): str(value).lower() for name, value in headers.items()}
-    form = Explanation.OVERLAY if "image/png" in plain.get("accept", "") else Explanation.GRID
-    explains = headers.get("explain") == "True"
-    return form if explains else None, "json" in plain.get("content-type", "")
+    explanation: Explanation | None = None
+    declared_json: bool = False
+    """The body is declared as JSON; TorchServe hands over one that it could not parse as bytes."""
+    result_only: bool = False
+    """Answer as the original project did."""
+    key: str = ""
+    """The id of the key that it came with."""
+    waited_s: float | None = None
+    """Seconds from the proxy to here."""
+    probe: str = ""
+    """The supervisor's password, whose requests are not counted."""
 
 
-def parse_request(
-    row: Any, *, declared_json: bool = False, explanation: Explanation | None = None
-) -> Request:
+def parse_headers(headers: Mapping[str, str]) -> Headers:
+    """Names in any case. TorchServe itself sets ``explain`` from the path, whatever the client
+    wrote."""
+    plain = {name.lower(): str(value) for name, value in headers.items()}
+    overlay = "image/png" in plain.get("accept", "").lower()
+    form = Explanation.OVERLAY if overlay else Explanation.GRID
+    return Headers(
+        explanation=form if headers.get("explain") == "True" else None,
+        declared_json="json" in plain.get("content-type", "").lower(),
+        result_only=plain.get("x-answer-form") == "result",
+        key=_KEY_ID.sub("", plain.get("x-key-id", ""))[:64],
+        waited_s=_since(plain.get("x-request-start", "")),
+        probe=plain.get("x-probe", ""),
+    )
+
+
+def _since(start: str) -> float | None:
+    """Seconds since ``t=SECONDS``, as proxies write it; None if it is not that, or not of today."""
+    try:
+        waited = time.time() - float(start.removeprefix("t="))
+    except ValueError:
+        return None
+    return max(0.0, waited) if -1 < waited < 86_400 else None
+
+
+_NO_HEADERS = Headers()
+
+
+def parse_request(row: Any, headers: Headers = _NO_HEADERS) -> Request:
     """What one row asks to classify.
 
     A row is a mapping with ``body`` (a request body: bytes, or what TorchServe parsed from JSON
@@ -91,16 +126,13 @@ def parse_request(
 
     Args:
         row: as TorchServe passes it.
-        declared_json: the request's Content-Type says JSON; TorchServe hands over a body that it
-            could not parse as bytes.
-        explanation: what the request's path and headers ask for besides.
 
     Raises:
         InputError: ``empty_request``, ``invalid_json``, ``invalid_request``, ``unknown_key`` or
             ``invalid_base64``.
     """
-    source, allow = _parse(row, declared_json)
-    return Request(source, allow, explanation)
+    source, allow = _parse(row, headers.declared_json)
+    return Request(source, allow, headers.explanation)
 
 
 def _parse(row: Any, declared_json: bool) -> tuple[ImageSource, bool]:

@@ -49,6 +49,9 @@ class Settings:
     answer_out_of_distribution: bool = False
     """Give a label to images that are no frontal chest films, whether or not the caller asks."""
 
+    audit: bool = False
+    """Keep an audit trail: which key asked when, what was answered, and the image's SHA-256."""
+
     max_image_bytes: int = 20_000_000
     """Size of one encoded image, fetched or inline."""
 

@@ -148,6 +148,7 @@ class Ours(Contender):
             "TS_METRICS_ADDRESS": f"http://127.0.0.1:{port + 2}",
             "TS_GRPC_INFERENCE_PORT": str(port + 3),
             "TS_GRPC_MANAGEMENT_PORT": str(port + 4),
+            "CHEST_XRAY_METRICS_ADDRESS": f"127.0.0.1:{port + 5}",
             "TS_MODEL_STORE": str(store),
             "TS_DISABLE_TOKEN_AUTHORIZATION": "true",
             # Drawn films are no films to the gate.

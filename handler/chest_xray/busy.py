@@ -1,0 +1,45 @@
+"""Which versions have a worker that is at work, told by locks that end with their holder."""
+
+import fcntl
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class Busy:
+    """One worker's share of its version's lock."""
+
+    def __init__(self, version: str) -> None:
+        path = _path(Path(tempfile.gettempdir()), version)
+        self._file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """While a batch is answered."""
+        fcntl.flock(self._file, fcntl.LOCK_SH)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+
+
+def is_busy(folder: Path, version: str) -> bool:
+    """Whether any worker of this version is at work; ``folder`` is their temporary directory."""
+    try:
+        file = os.open(_path(folder, version), os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:  # no worker has started yet
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(file)
+
+
+def _path(folder: Path, version: str) -> Path:
+    return folder / f"chest-xray-busy-{version}"

@@ -1,0 +1,102 @@
+"""As many workers as the load asks for: more while requests wait, fewer after a long calm."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torchserve_client import ServerError, ServerUnreachable, TorchServeClient, Version
+
+_SAMPLE_S = 0.5
+_DECIDE_S = 5.0
+_MOST_CALM_S = 3600.0
+
+
+@dataclass
+class Controller:
+    """Decides how many workers to have; knows nothing of where they run.
+
+    It grows by one when requests wait, and shrinks by one only after a calm that is long beside
+    what a start takes. If it turns out that the worker was needed, the next calm must be twice as
+    long: so it does not swing.
+    """
+
+    least: int
+    most: int
+    full: float = 16.0
+    """Images in a batch: more workers are wanted when half a batch is queued for each."""
+    calm_s: float = 60.0
+    """With all but nothing queued, until a worker is one too many."""
+    rest_s: float = 15.0
+    """After a change, until the next: in which a new worker starts and shows."""
+    _changed_at: float = float("-inf")
+    _shrunk_at: float = float("-inf")
+    _calm_since: float | None = None
+
+    def wanted(self, now: float, workers: int, queued: float) -> int:
+        """The number of workers to have.
+
+        Args:
+            now: seconds on any clock.
+            workers: there now.
+            queued: requests that no worker has taken yet, the mean since the last call.
+        """
+        if queued >= 1 or self._calm_since is None:
+            self._calm_since = now
+        if not self.least <= workers <= self.most:
+            return min(max(workers, self.least), self.most)
+        if now - self._changed_at < self.rest_s:
+            return workers
+        if queued > self.full * workers / 2 and workers < self.most:
+            if now - self._shrunk_at < self.calm_s:
+                self.calm_s = min(2 * self.calm_s, _MOST_CALM_S)
+            self._changed_at = now
+            return workers + 1
+        calm_since = max(self._calm_since, self._changed_at)
+        if now - calm_since > self.calm_s and workers > self.least:
+            self._changed_at = self._shrunk_at = now
+            return workers - 1
+        return workers
+
+
+def autoscale(
+    client: TorchServeClient,
+    bounds: tuple[int, int],
+    version: str | None,
+    say: Callable[[str], None],
+) -> Any:
+    """Follow the load until interrupted.
+
+    Raises:
+        ValueError: the bounds are none.
+    """
+    least, most = bounds
+    if not 1 <= least <= most:
+        raise ValueError(f"bounds {least} to {most} are none")
+    controllers: dict[str, Controller] = {}
+    queued: dict[str, list[int]] = {}
+    decide_at = time.monotonic() + _DECIDE_S
+    say(f"between {least} and {most} workers; Ctrl-C leaves as many as there are")
+    while True:
+        time.sleep(_SAMPLE_S)
+        try:
+            versions = [each for each in client.versions() if _meant(each, version)]
+            for each in versions:
+                queued.setdefault(each.version, []).append(each.queued)
+            if time.monotonic() < decide_at:
+                continue
+            decide_at = time.monotonic() + _DECIDE_S
+            for each in versions:
+                controller = controllers.setdefault(each.version, Controller(least, most))
+                samples = queued.pop(each.version)
+                mean = sum(samples) / len(samples)
+                target = controller.wanted(time.monotonic(), each.wanted, mean)
+                if target != each.wanted:
+                    say(f"{each.version}: {each.wanted} -> {target} workers, {mean:.0f} queued")
+                    client.scale(target, each.version)
+        except (ServerError, ServerUnreachable) as error:  # it may be starting anew
+            say(f"no answer: {error}")
+
+
+def _meant(each: Version, version: str | None) -> bool:
+    return each.version == version if version else each.default

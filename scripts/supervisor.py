@@ -1,0 +1,205 @@
+"""Keeps one server answering: brings back what it served, asks it all the time, and starts it anew
+when no worker answers any more, which TorchServe itself never does."""
+
+import os
+import secrets
+import shutil
+import socket
+import sys
+import time
+from collections import deque
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, NoReturn
+
+import golden
+from chest_xray.records import ACCESS, PROBE_VARIABLE
+from instance import monitor_address
+from monitor import Monitor, Snapshot
+from server import Server, StartFailed
+from state import Entry, State
+from torchserve_client import ServerError, ServerUnreachable, TorchServeClient
+
+_PROBE_EVERY_S = 2.0
+_PROBE_S = 10.0
+_LATELY_S = 15.0
+"""A probe that was answered so long ago still counts for readiness: it waits in the same queue as
+all requests."""
+PATIENCE_VARIABLE = "CHEST_XRAY_PATIENCE_S"
+_PATIENCE_S = 75.0
+"""Without any answer, to probes or callers, until the server is started anew. Longer than a worker
+may take for a batch, after which TorchServe restarts it."""
+_ATTEMPTS = 3
+_WITHIN_S = 300.0
+
+
+class Supervisor:
+    """Of one server."""
+
+    def __init__(self, server: Server, plan: State) -> None:
+        self._server, self._plan = server, plan
+        self._instance = server.instance
+        self._password = secrets.token_hex(16)
+        self._picture = golden.read(self._instance.model_store / _default(plan).archive)[0]
+        self._patience_s = float(os.environ.get(PATIENCE_VARIABLE) or _PATIENCE_S)
+        self._answered_at = 0.0
+        self._written, self._written_at = 0, 0.0
+        self._restarts: deque[float] = deque()
+        self._restart_count = 0
+        self._beyond_repair = False
+        self._counts = self._instance.directory / "counts"
+
+    def __enter__(self) -> "Supervisor":
+        shutil.rmtree(self._counts, ignore_errors=True)
+        self._counts.mkdir(parents=True)
+        address = monitor_address(self._instance.metrics_url)
+        try:
+            self._monitor = Monitor(address, self._counts, self.snapshot, self.health)
+        except OSError as error:
+            raise StartFailed(f"{address}, where metrics go: {error.strerror}") from None
+        self._monitor.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._monitor.stop()
+
+    def start(self) -> dict[str, Any]:
+        """Start the server with all it served; returns the default version's description.
+
+        Raises:
+            StartFailed: the default version does not come up. Others that do not are left out.
+        """
+        plan = self._plan
+        entry = _default(plan)
+        environment = {
+            PROBE_VARIABLE: self._password,
+            "PROMETHEUS_MULTIPROC_DIR": str(self._counts),
+        }
+        self._server.start(entry.archive, entry.workers, environment)
+        description = self._server.wait_ready()
+        for other in plan.entries:
+            if other is not entry:
+                self._bring_back(other)
+        self._answered_at = time.monotonic()
+        _notify("READY=1")
+        return description
+
+    def keep_up(self) -> NoReturn:
+        """Watch over the server for as long as it can be kept up.
+
+        Raises:
+            StartFailed: it had to be started anew too often.
+        """
+        while True:
+            reason = self._watch()
+            while True:
+                self._count_restart(reason)
+                print(f"serve.py: {reason}: it is started anew", file=sys.stderr, flush=True)
+                self._plan = State.load(self._instance) or self._plan
+                self._server.stop()
+                try:
+                    self.start()
+                except StartFailed as error:
+                    reason = str(error)
+                else:
+                    break
+
+    def health(self) -> Snapshot:
+        """What needs no asking."""
+        return Snapshot(
+            ready=time.monotonic() - self._answered_at < _LATELY_S,
+            live=not self._beyond_repair,
+            restarts=self._restart_count,
+        )
+
+    def snapshot(self) -> Snapshot:
+        """How the service is; while the server is away, what is known without it."""
+        health = self.health()
+        try:
+            versions = self._client().versions()
+        except (ServerError, ServerUnreachable):
+            return health
+        workers = {
+            (each.version, status): each.workers.count(status)
+            for each in versions
+            for status in ("READY", "UNLOADING")
+        }
+        return replace(
+            health,
+            default=next(each.version for each in versions if each.default),
+            workers=workers,
+            queued={each.version: each.queued for each in versions},
+            memory=self._server.memory(),
+        )
+
+    def _watch(self) -> str:
+        """Returns the reason why the server has to be started anew."""
+        while True:
+            if (status := self._server.ended()) is not None:
+                return f"the server ended with status {status}"
+            if self._probe():
+                self._answered_at = time.monotonic()
+            elif (silent_s := self._silent_s()) > self._patience_s:
+                return f"no worker has answered for {silent_s:.0f} s"
+            _notify("WATCHDOG=1")
+            time.sleep(_PROBE_EVERY_S)
+
+    def _probe(self) -> bool:
+        try:
+            self._client().predict(
+                self._picture.request,
+                timeout_s=min(_PROBE_S, self._patience_s),
+                headers={"X-Probe": self._password},
+            )
+        except (ServerError, ServerUnreachable):
+            return False
+        return True
+
+    def _silent_s(self) -> float:
+        """Seconds since a probe was answered or a worker wrote of an answer; by a clock that nobody
+        sets."""
+        now = time.monotonic()
+        try:
+            written = (self._instance.logs / ACCESS).stat().st_mtime_ns
+        except OSError:
+            written = 0
+        if written != self._written:
+            self._written, self._written_at = written, now
+        return now - max(self._answered_at, self._written_at)
+
+    def _bring_back(self, entry: Entry) -> None:
+        client = self._client()
+        try:
+            client.register(entry.archive, entry.workers or 0)
+            client.wait_ready(entry.workers or 0, entry.version)
+        except (ServerError, ServerUnreachable, TimeoutError) as error:
+            with suppress(ServerError, ServerUnreachable):
+                client.unregister(entry.version)
+            print(f"serve.py: version {entry.version} is left out: {error}", file=sys.stderr)
+
+    def _count_restart(self, reason: str) -> None:
+        now = time.monotonic()
+        self._restarts.append(now)
+        self._restart_count += 1
+        while self._restarts[0] < now - _WITHIN_S:
+            self._restarts.popleft()
+        if len(self._restarts) > _ATTEMPTS:
+            self._beyond_repair = True
+            raise StartFailed(f"{reason}; started anew {_ATTEMPTS} times, to no avail")
+
+    def _client(self) -> TorchServeClient:
+        return TorchServeClient.of(self._instance)
+
+
+def _default(plan: State) -> Entry:
+    entry = plan.entry(plan.default)
+    assert entry, "a plan has its default version"
+    return entry
+
+
+def _notify(message: str) -> None:
+    """Tell systemd, if it asked to be told (sd_notify(3))."""
+    if path := os.environ.get("NOTIFY_SOCKET"):
+        address = "\0" + path[1:] if path.startswith("@") else path
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as talk:
+            talk.sendto(message.encode(), address)

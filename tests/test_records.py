@@ -1,0 +1,117 @@
+"""What is kept of answers, and where it goes."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from chest_xray.batch import Row
+from chest_xray.errors import InputError
+from chest_xray.prediction import Prediction
+from chest_xray.records import ACCESS, AUDIT, PROBE_VARIABLE, LineFile, Records
+from chest_xray.request import Headers
+
+SHARES = {"normal": 0.1, "pneumonia": 0.7, "covid-19": 0.2}
+LABELLED = Prediction("pneumonia", SHARES, score=0.9)
+REFUSED = InputError("corrupt_image", "The image is damaged.")
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def keep(records, outcomes, rows=None, headers=None):
+    count = len(outcomes)
+    ids = [f"id-{index}" for index in range(count)]
+    rows = rows or [
+        Row(error=outcome if isinstance(outcome, InputError) else None) for outcome in outcomes
+    ]
+    records.keep(ids, headers or [Headers()] * count, rows, outcomes, 0.02)
+
+
+def test_a_line_for_every_answer(tmp_path):
+    row = Row(size=77, host="pacs.local", fetch_s=0.5, decode_s=0.0021)
+    bad = Row(size=5, error=REFUSED)
+    headers = [Headers(waited_s=0.25), Headers()]
+    keep(Records("3.0", tmp_path, False), [LABELLED, REFUSED], [row, bad], headers)
+    first, second = lines(tmp_path / ACCESS)
+    assert first.pop("time").endswith("+00:00")
+    assert len(first.pop("host")) == 12
+    assert first == {
+        "request_id": "id-0",
+        "version": "3.0",
+        "status": 200,
+        "label": "pneumonia",
+        "queue_ms": 250.0,
+        "fetch_ms": 500.0,
+        "decode_ms": 2.1,
+        "inference_ms": 20.0,
+        "bytes": 77,
+    }
+    del second["time"]
+    assert second == {
+        "request_id": "id-1",
+        "version": "3.0",
+        "status": 422,
+        "code": "corrupt_image",
+        "bytes": 5,
+    }
+    assert not (tmp_path / AUDIT).exists()
+
+
+def test_the_audit_trail_says_who_and_which_image(tmp_path):
+    rows = [Row(size=77, sha256="ab" * 32), Row(error=REFUSED)]
+    headers = [Headers(key="ward-7"), Headers()]
+    keep(Records("3.0", tmp_path, True), [LABELLED, REFUSED], rows, headers)
+    first, second = lines(tmp_path / AUDIT)
+    assert (first["key"], first["sha256"], first["probability"]) == ("ward-7", "ab" * 32, 0.7)
+    assert (second["code"], second["probability"]) == ("corrupt_image", None)
+
+
+def test_probes_leave_no_trace_if_they_know_the_password(tmp_path, monkeypatch):
+    monkeypatch.setenv(PROBE_VARIABLE, "sesame")
+    records = Records("3.0", tmp_path, True)
+    keep(records, [LABELLED], headers=[Headers(probe="sesame")])
+    assert not (tmp_path / ACCESS).read_text()
+    keep(records, [LABELLED] * 2, headers=[Headers(probe="sesame"), Headers(probe="guess")])
+    assert [line["request_id"] for line in lines(tmp_path / ACCESS)] == ["id-1"]
+    monkeypatch.delenv(PROBE_VARIABLE)
+    keep(Records("3.0", tmp_path, False), [LABELLED], headers=[Headers(probe="")])
+    assert len(lines(tmp_path / ACCESS)) == 2
+
+
+def test_a_rotated_file_is_left_for_a_new_one(tmp_path):
+    path = tmp_path / "access.log"
+    file = LineFile(path)
+    file.write([{"n": 1}])
+    path.rename(tmp_path / "access.log.1")
+    file.write([{"n": 2}])
+    file.write([{"n": 3}])
+    assert lines(tmp_path / "access.log.1") == [{"n": 1}]
+    assert lines(path) == [{"n": 2}, {"n": 3}]
+
+
+def test_lines_of_several_writers_do_not_mix(tmp_path):
+    files = [LineFile(tmp_path / "access.log") for _ in range(4)]
+    batch = [{"text": "x" * 300}] * 16
+
+    def write(file):
+        for _ in range(100):
+            file.write(batch)
+
+    with ThreadPoolExecutor(4) as writers:
+        list(writers.map(write, files))
+    assert lines(tmp_path / "access.log") == batch * 400
+
+
+@pytest.mark.parametrize("place", ["/dev/full", "gone/access.log"])
+def test_a_disk_that_takes_nothing_costs_lines_not_answers(tmp_path, place):
+    file = LineFile(tmp_path / place)
+    for _ in range(3):
+        file.write([{"n": 1}])
+
+
+def test_no_folder_no_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    keep(Records("3.0", None, True), [LABELLED])
+    assert not list(tmp_path.iterdir())

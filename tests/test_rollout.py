@@ -1,0 +1,131 @@
+"""From version to version on the real server, under load, through manage.py."""
+
+import json
+
+import pytest
+
+import archive
+from archives import altered, entry
+from callers import calling
+from chest_xray_versions import weights_path
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture(scope="module")
+def second_version(tmp_path_factory):
+    """The same weights under another version number, outside the model store."""
+    return archive.build("3.1", weights_path("3.0"), tmp_path_factory.mktemp("second"))
+
+
+@pytest.fixture
+def running(server):
+    """The shared server, with its one version again afterwards."""
+    yield server
+    versions = {each.version: each for each in server.client.versions()}
+    if not versions["3.0"].default:
+        server.client.set_default("3.0")
+    for version in set(versions) - {"3.0"}:
+        server.script("manage.py", "unregister", version)
+    server.script("manage.py", "scale", str(max(2, versions["3.0"].wanted)))
+
+
+def manage(server, *arguments):
+    return server.script("manage.py", *arguments)
+
+
+def test_out_and_back_without_a_lost_request(running, second_version, film):
+    with calling(running, film) as seen:
+        run = manage(running, "rollout", str(second_version), "--workers", "1", "--json")
+        assert run.returncode == 0, run.stderr
+        rows = {row["version"]: row for row in json.loads(run.stdout)}
+        assert rows["3.1"]["default"]
+        assert rows["3.0"]["workers"] == 1  # kept, for a rollback
+        assert running.client.predict(film)["model_version"] == "3.1"
+
+        run = manage(running, "rollback")
+        assert run.returncode == 0, run.stderr
+        assert running.table()["3.0"]["default"]
+        assert running.client.predict(film)["model_version"] == "3.0"
+    assert seen.failures == {}
+    assert seen.answers["3.0"] > 10
+    assert seen.answers["3.1"] > 10
+
+
+def test_the_old_version_may_be_removed(running, second_version, film):
+    run = manage(running, "rollout", str(second_version), "--workers", "1", "--remove")
+    assert run.returncode == 0, run.stderr
+    assert list(running.table()) == ["3.1"]
+    assert manage(running, "rollback").returncode == 1
+    store = running.instance.model_store / "chest-xray-3.0.mar"
+    assert manage(running, "rollout", str(store), "--workers", "2", "--remove").returncode == 0
+    assert running.client.predict(film)["model_version"] == "3.0"
+
+
+def bad_archives(good, folder):
+    """Archives that must not take over, each with what is said of it."""
+    data = good.read_bytes()
+    corrupt = folder / "corrupt.mar"
+    corrupt.write_bytes(data[: len(data) // 2])
+    yield corrupt, "is no archive"
+    damaged = folder / "damaged.mar"
+    middle = data.index(b"golden.json") + 40_000
+    damaged.write_bytes(data[:middle] + b"xxxx" + data[middle + 4 :])
+    yield damaged, "is damaged"
+    answers = json.loads(entry(good, "golden.json"))
+    answers[1]["probabilities"] = {"normal": 0.2, "pneumonia": 0.2, "covid-19": 0.6}
+    other = json.dumps(answers).encode()
+    yield altered(good, folder / "other.mar", {"golden.json": other}), "golden answers"
+    handler = entry(good, "chest_xray_handler.py").replace(
+        b"            return self._handle(data, context)",
+        b"            time.sleep(600)\n            return self._handle(data, context)",
+    )
+    assert b"sleep(600)" in handler
+    yield altered(good, folder / "hangs.mar", {"chest_xray_handler.py": handler}), "no answer"
+    broken = altered(good, folder / "broken.mar", {"chest_xray_handler.py": b"import nothing"})
+    yield broken, "workers are"
+
+
+def test_bad_versions_do_not_take_over(running, second_version, tmp_path, film):
+    with calling(running, film, count=2) as seen:
+        for path, said in bad_archives(second_version, tmp_path):
+            run = manage(running, "rollout", str(path), "--workers", "1", "--timeout", "6")
+            assert run.returncode == 1, path
+            assert said in run.stderr, run.stderr
+            assert list(running.table()) == ["3.0"]
+            assert not (running.instance.model_store / path.name).exists()
+    assert seen.failures == {}
+    assert set(seen.answers) == {"3.0"}
+
+
+def test_canary(running, second_version, film, tmp_path):
+    assert manage(running, "register", str(second_version), "--workers", "1").returncode == 0
+    images = [tmp_path / "film.png", tmp_path / "none.png"]
+    images[0].write_bytes(film)
+    images[1].write_bytes(b"no image")
+    run = manage(running, "canary", "3.1", *map(str, images), "--json")
+    assert run.returncode == 0, run.stderr
+    found = json.loads(run.stdout)
+    assert (found["images"], found["agreement"], found["changes"]) == (2, 1.0, {})
+
+
+def test_a_restart_brings_everything_back(start, tmp_path, second_version, film):
+    first = start(tmp_path, TS_DEFAULT_WORKERS_PER_MODEL="1")
+    first.wait_ready()
+    assert manage(first, "rollout", str(second_version)).returncode == 0
+    assert manage(first, "scale", "2").returncode == 0
+    before = first.table()
+    assert (before["3.1"]["default"], before["3.1"]["workers"]) == (True, 2)
+    addresses = {name: value for name, value in first.environment.items() if "ADDRESS" in name}
+    first.stop()
+    again = start(tmp_path, **addresses)
+    again.wait_ready()
+    assert again.table() == before
+    assert manage(again, "rollback").returncode == 0
+    assert again.client.predict(film)["model_version"] == "3.0"
+
+
+def test_drain_waits_for_callers(running, film):
+    assert manage(running, "drain").returncode == 0
+    with calling(running, film, count=1):
+        assert manage(running, "drain", "--timeout", "2").returncode == 1
