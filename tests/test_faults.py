@@ -7,11 +7,16 @@ import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import requests
 
+from archives import altered, entry
 from callers import calling
+from chest_xray.records import ACCESS
+from state import Entry, State
+from supervisor import Supervisor
 
 pytestmark = pytest.mark.e2e
 
@@ -83,6 +88,59 @@ def test_workers_that_hang(running, film):
     wait_until(lambda: "it is started anew" in running.errors)
     wait_until(lambda: answers(running, film))
     assert re.search(r"no worker has answered for \d+ s", running.errors)
+
+
+NO_MEMORY = b"""
+from pathlib import Path
+_initialize, _answer = ChestXrayHandler.initialize, ChestXrayHandler.handle
+
+def _fresh(self, context):
+    _initialize(self, context)
+    Path(FLAG).unlink(missing_ok=True)  # as a new start frees memory
+
+def _forgetful(self, data, context):
+    if Path(FLAG).exists():
+        raise MemoryError
+    return _answer(self, data, context)
+
+ChestXrayHandler.initialize, ChestXrayHandler.handle = _fresh, _forgetful
+"""
+
+
+def test_workers_that_have_no_memory(start, tmp_path, store, film):
+    """They are READY and answer 507, as after an error of CUDA; TorchServe leaves it at that."""
+    good = store / "chest-xray-3.0.mar"
+    flag = tmp_path / "no-memory"
+    code = entry(good, "chest_xray_handler.py")
+    code += NO_MEMORY.replace(b"FLAG", repr(str(flag)).encode())
+    (tmp_path / "store").mkdir()
+    altered(good, tmp_path / "store" / good.name, {"chest_xray_handler.py": code})
+    server = start(tmp_path, TS_MODEL_STORE=str(tmp_path / "store"), CHEST_XRAY_PATIENCE_S="4")
+    server.wait_ready()
+    assert answers(server, film)
+    flag.touch()
+    assert requests.post(server.url, headers=server.headers, data=film).status_code == 507
+    seconds = wait_until(lambda: answers(server, film))
+    print(f"answers again after {seconds:.1f} s")
+    assert "no worker has answered" in server.errors
+
+
+def test_a_clock_that_jumps(tmp_path, store):
+    """Neither way does it make a silent server look alive, or a live one silent."""
+    directory = tmp_path / "instance"
+    log = directory / "logs" / ACCESS
+    log.parent.mkdir(parents=True)
+    instance = SimpleNamespace(model_store=store, directory=directory, logs=log.parent)
+    plan = State("3.0", (Entry("3.0", "chest-xray-3.0.mar", 1),))
+    supervisor = Supervisor(SimpleNamespace(instance=instance), plan)
+    assert supervisor._silent_s() > 1
+    for moved in (-86_400, 86_400):
+        log.touch()
+        assert supervisor._silent_s() < 0.5
+        os.utime(log, (time.time() + moved,) * 2)
+        assert supervisor._silent_s() < 0.5  # written once more, as far as it can tell
+        time.sleep(0.3)
+        assert supervisor._silent_s() >= 0.3
 
 
 def test_a_full_queue_is_said_at_once(start, tmp_path, film):

@@ -106,6 +106,14 @@ def test_client_headers_do_not_change_the_course(handler, unpacked):
     assert all("label" in body for body in bodies)
 
 
+def test_the_original_projects_form(handler, unpacked):
+    rows = [{"body": bytearray(FILM)}, {"body": bytearray(FILM)}, {"body": bytearray(b"")}]
+    old = {"X-Answer-Form": "result"}
+    [body, plain, error], statuses, _ = ask(handler, unpacked, rows, [old, {}, old])
+    assert body == {"result": {key: plain[key] for key in ("label", "probability")}}
+    assert (error["code"], statuses[2]) == ("empty_request", 400)
+
+
 def test_explanations_beside_predictions_and_errors(handler, unpacked):
     rows = [{"body": bytearray(data)} for data in (FILM, FILM, b"GIF89a", FILM)]
     headers = [
