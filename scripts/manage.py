@@ -108,8 +108,7 @@ def scale(client: TorchServeClient, args: argparse.Namespace) -> Any:
         return autoscale(client, bounds, args.version, _say)
     if args.workers > 2 * cores():
         _say(f"{args.workers} workers will share {cores()} cores: expect no more speed")
-    client.scale(args.workers, args.version, args.model)
-    client.wait_ready(args.workers, args.version, args.model, args.timeout)
+    client.scale_step_by_step(args.workers, args.version, args.model, args.timeout)
     return client.versions(args.model)
 
 

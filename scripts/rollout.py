@@ -64,7 +64,8 @@ class Rollout:
         name = into_store(archive, self._instance.model_store)
         try:
             self._say(f"loading {version} with {workers} workers")
-            self._client.register(name, workers)
+            self._client.register(name, 1)
+            self._client.wait_ready(1, version, timeout_s=self._timeout_s)
             self._take_over(version, workers, cases)
         except BaseException as error:
             with suppress(ServerError, ServerUnreachable):
@@ -89,7 +90,6 @@ class Rollout:
         try:
             cases = golden.read(self._instance.model_store / entry.archive)
             self._say(f"waking {entry.version} up to {now.wanted} workers")
-            self._client.scale(now.wanted, entry.version)
             self._take_over(entry.version, now.wanted, cases)
         except BaseException as error:
             raise _failure(error, now.version) from error
@@ -135,7 +135,7 @@ class Rollout:
                     raise RolloutFailed(f"golden answers of {version} are not met: {found}")
 
     def _take_over(self, version: str, workers: int, cases: Sequence[golden.Golden]) -> None:
-        self._client.wait_ready(workers, version, timeout_s=self._timeout_s)
+        self._client.scale_step_by_step(workers, version, timeout_s=self._timeout_s)
         self._say(f"asking {version} the golden pictures")
         self.check(version, workers, cases)
         self._client.set_default(version)

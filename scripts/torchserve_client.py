@@ -159,6 +159,22 @@ class TorchServeClient:
         parameters = {"min_worker": workers, "max_worker": workers, "synchronous": "false"}
         self._call("management", "PUT", path, params=parameters)
 
+    def scale_step_by_step(
+        self, workers: int, version: str | None = None, model: str = MODEL, timeout_s: float = 120
+    ) -> None:
+        """Change the number of workers and wait for them. They start one after the other, since a
+        start takes a core from those that answer.
+
+        Raises:
+            TimeoutError: one of them was not READY in time.
+        """
+        now = self.describe(model, version)["minWorkers"]
+        for count in range(now + 1, workers) if workers > now else ():
+            self.scale(count, version, model)
+            self.wait_ready(count, version, model, timeout_s)
+        self.scale(workers, version, model)
+        self.wait_ready(workers, version, model, timeout_s)
+
     def unregister(self, version: str, model: str = MODEL) -> None:
         """Remove a version and stop its workers."""
         self._call("management", "DELETE", f"/models/{model}/{version}")
