@@ -26,11 +26,20 @@ class Busy:
 
 
 def is_busy(folder: Path, version: str) -> bool:
-    """Whether any worker of this version is at work; ``folder`` is their temporary directory."""
+    """Whether any worker of this version is at work.
+
+    Args:
+        folder: their temporary directory.
+
+    Raises:
+        FileNotFoundError: it cannot be seen from here, so nothing can be told.
+    """
     try:
         file = os.open(_path(folder, version), os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:  # no worker has started yet
-        return False
+    except FileNotFoundError:
+        if not folder.is_dir():
+            raise
+        return False  # no worker has started yet
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
