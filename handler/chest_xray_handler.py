@@ -63,6 +63,7 @@ class ChestXrayHandler(ImageClassifier):  # type: ignore[misc]
             return self._handle(data, context)
 
     def _handle(self, data: Sequence[Any], context: Any) -> list[dict[str, Any] | bytes]:
+        begin = time.perf_counter()
         # An envelope may unfold one request into several rows; TorchServe then packs the bodies
         # of several rows into one answer, which no row's headers and status can describe.
         each = len(data) == len(context.request_ids)
@@ -86,7 +87,8 @@ class ChestXrayHandler(ImageClassifier):  # type: ignore[misc]
                 if headers[index].result_only and not isinstance(body, bytes):
                     bodies[index] = result_only(body)
                 ids[index] = context.get_request_id(index)
-        self.records.keep(ids, headers, images.rows, outcomes, inference_s)
+        handler_s = time.perf_counter() - begin
+        self.records.keep(ids, headers, images.rows, outcomes, inference_s, handler_s)
         return bodies
 
     def preprocess(self, data: Sequence[Request | InputError]) -> Batch:

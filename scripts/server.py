@@ -112,11 +112,11 @@ class Server:
     def memory(self) -> dict[str, int]:
         """Bytes of Java and of its workers together; what they share is divided (PSS)."""
         found = {"frontend": 0, "workers": 0}
-        if self.process:
+        if process := self.process:
             for entry in Path("/proc").iterdir():
-                with suppress(OSError, ValueError, IndexError):
-                    if os.getpgid(int(entry.name)) == self.process.pid:
-                        kind = "frontend" if int(entry.name) == self.process.pid else "workers"
+                with suppress(OSError, ValueError, StopIteration):
+                    if os.getpgid(int(entry.name)) == process.pid:
+                        kind = "frontend" if int(entry.name) == process.pid else "workers"
                         found[kind] += _pss(entry)
         return found
 

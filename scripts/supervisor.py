@@ -22,6 +22,7 @@ from torchserve_client import ServerError, ServerUnreachable, TorchServeClient
 
 _PROBE_EVERY_S = 2.0
 _PROBE_S = 10.0
+_SNAPSHOT_S = 3.0  # a scrape has 10 s
 _LATELY_S = 15.0
 """A probe that was answered so long ago still counts for readiness: it waits in the same queue as
 all requests."""
@@ -116,7 +117,7 @@ class Supervisor:
         """How the service is; while the server is away, what is known without it."""
         health = self.health()
         try:
-            versions = self._client().versions()
+            versions = self._client(_SNAPSHOT_S).versions()
         except (ServerError, ServerUnreachable):
             return health
         workers = {
@@ -126,8 +127,9 @@ class Supervisor:
         }
         return replace(
             health,
-            default=next(each.version for each in versions if each.default),
+            default=next((each.version for each in versions if each.default), ""),
             workers=workers,
+            wanted={each.version: each.wanted for each in versions},
             queued={each.version: each.queued for each in versions},
             memory=self._server.memory(),
         )
@@ -187,8 +189,8 @@ class Supervisor:
             self._beyond_repair = True
             raise StartFailed(f"{reason}; started anew {_ATTEMPTS} times, to no avail")
 
-    def _client(self) -> TorchServeClient:
-        return TorchServeClient.of(self._instance)
+    def _client(self, timeout_s: float | None = None) -> TorchServeClient:
+        return TorchServeClient.of(self._instance, timeout_s)
 
 
 def _default(plan: State) -> Entry:

@@ -59,7 +59,10 @@ class TorchServeClient:
         management_url: str,
         inference_key: str | None = None,
         management_key: str | None = None,
+        timeout_s: float | None = None,
     ) -> None:
+        """``timeout_s``: of every call that names none."""
+        self._timeout_s = timeout_s or _TIMEOUT_S
         self._urls = {"inference": inference_url, "management": management_url}
         self._keys = {"inference": inference_key, "management": management_key}
         self._session = requests.Session()
@@ -67,13 +70,14 @@ class TorchServeClient:
         self._session.mount("http://", requests.adapters.HTTPAdapter(pool_maxsize=64))
 
     @classmethod
-    def of(cls, instance: Instance) -> "TorchServeClient":
+    def of(cls, instance: Instance, timeout_s: float | None = None) -> "TorchServeClient":
         """A client with the keys the instance has now."""
         return cls(
             instance.inference_url,
             instance.management_url,
             instance.key("inference"),
             instance.key("management"),
+            timeout_s,
         )
 
     # Inference
@@ -205,7 +209,7 @@ class TorchServeClient:
 
     def _call(self, api: str, method: str, path: str, **content: Any) -> Any:
         headers = content.pop("headers", {})
-        content.setdefault("timeout", _TIMEOUT_S)
+        content.setdefault("timeout", self._timeout_s)
         if key := self._keys[api]:
             headers["Authorization"] = f"Bearer {key}"
         try:

@@ -26,7 +26,7 @@ def keep(records, outcomes, rows=None, headers=None):
     rows = rows or [
         Row(error=outcome if isinstance(outcome, InputError) else None) for outcome in outcomes
     ]
-    records.keep(ids, headers or [Headers()] * count, rows, outcomes, 0.02)
+    records.keep(ids, headers or [Headers()] * count, rows, outcomes, 0.02, 0.03)
 
 
 def test_a_line_for_every_answer(tmp_path):

@@ -43,12 +43,14 @@ class Records:
         rows: Sequence["Row"],
         outcomes: Sequence["Outcome"],
         inference_s: float,
+        handler_s: float,
     ) -> None:
         """One batch, answered just now.
 
         Args:
             ids: of the requests, as their callers got them.
             inference_s: of the whole batch.
+            handler_s: of all that was done with it.
         """
         now = time.time()
         kept = [not (self._probe and sent.probe == self._probe) for sent in headers]
@@ -56,6 +58,7 @@ class Records:
             return
         self._metrics.batch(len(rows))
         self._metrics.stage("inference", inference_s)
+        self._metrics.stage("handler", handler_s)
         access, audit = [], []
         for request_id, sent, row, outcome in compress(
             zip(ids, headers, rows, outcomes, strict=True), kept
