@@ -8,7 +8,7 @@ PRESET ?=
 PY := .venv/bin/python
 INSTALLED := .venv/installed
 
-.PHONY: help install serve test archive train evaluate protocols data benchmark check format lock image clean
+.PHONY: help install serve edge test archive train evaluate protocols data benchmark check format lock image clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -28,6 +28,9 @@ archive: $(INSTALLED) ## build the archive: VERSION=3.0 [WEIGHTS=weights.pt]
 
 serve: archive ## run the server in the foreground; Ctrl-C stops it
 	$(PY) scripts/serve.py $(if $(filter command environment,$(origin VERSION)),--version $(VERSION))
+
+edge: $(INSTALLED) ## run nginx in front of a running server, with a certificate of its own
+	$(PY) scripts/edge.py --self-signed
 
 test: $(INSTALLED) ## run the whole test suite
 	$(PY) -m pytest
