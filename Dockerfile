@@ -14,11 +14,12 @@ FROM ${BASE} AS service
 ARG PIP_CERT
 ARG TORCH_INDEX
 WORKDIR /opt/chest-xray
-# TorchServe stops workers with the program `kill`, which slim images lack.
+# TorchServe stops workers with the program `kill`, which slim images lack; nginx is the edge's.
 RUN apt-get update \
- && apt-get install --yes --no-install-recommends procps \
+ && apt-get install --yes --no-install-recommends procps nginx-light \
  && rm -rf /var/lib/apt/lists/* \
- && useradd --system --uid 10001 --no-create-home chest-xray
+ && useradd --system --uid 10001 --no-create-home chest-xray \
+ && install -d -o chest-xray -g chest-xray -m 0750 /var/lib/chest-xray
 COPY requirements.txt ./
 RUN python3 -m venv /opt/venv \
  && if [ -n "$TORCH_INDEX" ]; then \

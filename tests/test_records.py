@@ -91,6 +91,22 @@ def test_a_rotated_file_is_left_for_a_new_one(tmp_path):
     assert lines(path) == [{"n": 2}, {"n": 3}]
 
 
+def test_a_file_that_nobody_rotates_makes_way(tmp_path):
+    files = [LineFile(tmp_path / "access.log", most_bytes=20_000) for _ in range(4)]
+
+    def write(file):
+        for number in range(500):
+            file.write([{"number": number}])
+
+    with ThreadPoolExecutor(4) as writers:
+        list(writers.map(write, files))
+    assert {path.name for path in tmp_path.iterdir()} == {"access.log", "access.log.1"}
+    for path in tmp_path.iterdir():
+        assert path.stat().st_size < 20_200
+        lines(path)
+    assert (tmp_path / "access.log.1").stat().st_size > 20_000
+
+
 def test_lines_of_several_writers_do_not_mix(tmp_path):
     files = [LineFile(tmp_path / "access.log") for _ in range(4)]
     batch = [{"text": "x" * 300}] * 16

@@ -1,6 +1,7 @@
 """What is kept of an answer: counts for monitoring, a line in the access log and, if asked, one in
 the audit trail. Never an image, a URL, an address or a header as it was sent."""
 
+import fcntl
 import hashlib
 import json
 import os
@@ -21,6 +22,7 @@ if TYPE_CHECKING:  # they need torch, and others read the names of the logs here
 
 ACCESS = "access.log"
 AUDIT = "audit.log"
+_MOST_BYTES = 100_000_000
 PROBE_VARIABLE = "CHEST_XRAY_PROBE"
 """The supervisor's password: what it asks to see whether a worker answers is no request."""
 
@@ -33,7 +35,7 @@ class Records:
         self._version = version
         self._probe = os.environ.get(PROBE_VARIABLE, "")
         self._metrics = Metrics(version)
-        self._access = LineFile(folder / ACCESS) if folder else None
+        self._access = LineFile(folder / ACCESS, _MOST_BYTES) if folder else None
         self._audit = LineFile(folder / AUDIT) if folder and audit else None
 
     def keep(
@@ -100,8 +102,10 @@ class Records:
 class LineFile:
     """A file of JSON lines that several processes append to and that someone else rotates."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, most_bytes: int | None = None) -> None:
+        """``most_bytes``: at which the file makes way for a new one if nobody has rotated it; the
+        one before is lost."""
+        self._path, self._most_bytes = path, most_bytes
         self._file = -1
         self._open()
 
@@ -113,6 +117,13 @@ class LineFile:
             if not self._is_current():
                 self._open()
             os.write(self._file, text.encode())
+            if self._most_bytes and os.fstat(self._file).st_size > self._most_bytes:
+                self._make_way()
+
+    def _make_way(self) -> None:
+        fcntl.flock(self._file, fcntl.LOCK_EX)  # of the writers of this very file, one moves it
+        if self._is_current():
+            self._path.replace(self._path.with_name(f"{self._path.name}.1"))
 
     def _open(self) -> None:
         with suppress(OSError):
