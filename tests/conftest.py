@@ -251,7 +251,9 @@ class RunningServer:
         return self.process.wait(30)
 
 
-def start_server(run_dir: Path, **environment: str) -> RunningServer:
+def start_server(
+    run_dir: Path, serve: Path = ROOT / "scripts" / "serve.py", **environment: str
+) -> RunningServer:
     """Start serve.py; the caller waits for it and stops it."""
     inference, management, metrics, grpc_inference, grpc_management, ours = free_ports(6)
     own = {
@@ -275,7 +277,7 @@ def start_server(run_dir: Path, **environment: str) -> RunningServer:
         output.with_suffix(".stderr").open("wb") as stderr,
     ):
         process = subprocess.Popen(
-            [sys.executable, str(ROOT / "scripts" / "serve.py")],
+            [sys.executable, str(serve)],
             env=everything,
             stdout=stdout,
             stderr=stderr,

@@ -1,7 +1,9 @@
 """What the README says is what the project does."""
 
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +19,7 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
+NGINX = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin:/usr/local/sbin")
 UNTIL_CTRL_C = ("--auto", "edge.py")
 """Commands that go on until then."""
 
@@ -82,6 +85,12 @@ def test_script_lines_run_in_order(server, store, film, tmp_path):
     assert len(lines) >= 6
     lines.append(".venv/bin/python scripts/manage.py unregister 3.1")
     for line in lines:
+        if "edge.py" in line and not NGINX:
+            continue
+        if "install.py" in line:
+            assert line.startswith("sudo ")
+            below = f" --root {tmp_path}/root --environment {ROOT}/.venv"
+            line = line.removeprefix("sudo ") + below
         python = f"{sys.executable} "
         if any(name in line for name in UNTIL_CTRL_C):
             python = f"timeout --preserve-status -s INT 8 {python}"
