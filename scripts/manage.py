@@ -36,7 +36,7 @@ from canary import compare
 from chest_xray.slots import cores
 from cli import console, parser
 from instance import MODEL, Instance
-from rollout import Rollout, RolloutFailed, into_store
+from rollout import Rollout, RolloutFailed, stored
 from server import default_workers
 from state import State
 from torchserve_client import ServerError, ServerUnreachable, TorchServeClient, Version
@@ -59,16 +59,17 @@ def describe(client: TorchServeClient, args: argparse.Namespace) -> Any:
 def register(client: TorchServeClient, args: argparse.Namespace) -> Any:
     before = {version.version for version in _versions(client, args.model)}
     workers = args.workers if args.workers is not None else _usual_workers(client, args.model)
-    client.register(into_store(args.archive, Instance.find().model_store), workers)
-    added = [v for v in client.versions(args.model) if v.version not in before]
-    if len(added) != 1:
-        raise Refused(f"{args.archive.name} holds no new version of {args.model}")
-    version = added[0].version
-    try:
-        client.wait_ready(workers, version, args.model, args.timeout)
-    except TimeoutError:
-        client.unregister(version, args.model)
-        raise
+    with stored(args.archive, Instance.find().model_store) as name:
+        client.register(name, workers)
+        added = [v for v in client.versions(args.model) if v.version not in before]
+        if len(added) != 1:
+            raise Refused(f"{args.archive.name} holds no new version of {args.model}")
+        version = added[0].version
+        try:
+            client.wait_ready(workers, version, args.model, args.timeout)
+        except TimeoutError:
+            client.unregister(version, args.model)
+            raise
     return _versions(client, args.model)
 
 

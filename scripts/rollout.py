@@ -2,9 +2,9 @@
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import golden
@@ -60,18 +60,15 @@ class Rollout:
         if any(each.version == version for each in self._client.versions()):
             raise RolloutFailed(f"version {version} is registered already")
         workers = workers or old.wanted
-        added = not (self._instance.model_store / archive.name).exists()
-        name = into_store(archive, self._instance.model_store)
         try:
-            self._say(f"loading {version} with {workers} workers")
-            self._client.register(name, 1)
-            self._client.wait_ready(1, version, timeout_s=self._timeout_s)
-            self._take_over(version, workers, cases)
+            with stored(archive, self._instance.model_store) as name:
+                self._say(f"loading {version} with {workers} workers")
+                self._client.register(name, 1)
+                self._client.wait_ready(1, version, timeout_s=self._timeout_s)
+                self._take_over(version, workers, cases)
         except BaseException as error:
             with suppress(ServerError, ServerUnreachable):
                 self._client.unregister(version)
-            if added:
-                (self._instance.model_store / name).unlink(missing_ok=True)
             raise _failure(error, old.version) from error
         self._retire(old.version, keep)
         return self._remember(old.version if keep else "")
@@ -160,8 +157,10 @@ class Rollout:
         return versions
 
 
-def into_store(archive: Path, store: Path) -> str:
-    """An archive's file name in the model store, copied there if need be.
+@contextmanager
+def stored(archive: Path, store: Path) -> Iterator[str]:
+    """An archive's file name in the model store, copied there if need be, and taken away again if
+    what is done with it fails.
 
     TorchServe registers by file name without any URL check, and keeps the file.
 
@@ -169,18 +168,24 @@ def into_store(archive: Path, store: Path) -> str:
         ValueError: it is no archive, or another one has its name there.
     """
     if archive.name == str(archive):
-        return archive.name
+        yield archive.name
+        return
     verify(archive)
     target = store / archive.name
     data = archive.read_bytes()
-    if target.exists():
-        if target.read_bytes() != data:
-            raise ValueError(f"{target} is another archive: give the new one another file name")
-    else:
+    added = not target.exists()
+    if added:
         partial = target.with_suffix(f".{os.getpid()}.partial")
         partial.write_bytes(data)
         partial.replace(target)
-    return archive.name
+    elif target.read_bytes() != data:
+        raise ValueError(f"{target} is another archive: give the new one another file name")
+    try:
+        yield archive.name
+    except BaseException:
+        if added:
+            target.unlink(missing_ok=True)
+        raise
 
 
 def _failure(error: BaseException, serving: str) -> BaseException:

@@ -312,7 +312,7 @@ def start(store: Path, web: WebServer) -> Iterator[Callable[..., RunningServer]]
 
     yield starter
     for one in started:
-        one.stop()
+        one.stop(signal.SIGKILL)  # at once; whoever looks after it clears up
 
 
 @pytest.fixture(scope="session")

@@ -99,6 +99,7 @@ def test_a_version_that_cannot_load_is_not_kept(server, tmp_path):
     assert run.returncode == 1
     assert list(server.table()) == ["3.0"]
     assert server.table()["3.0"]["ready"]
+    assert not (server.instance.model_store / built.name).exists()
 
 
 def test_no_server(server, monkeypatch):

@@ -93,7 +93,7 @@ def test_script_lines_run_in_order(server, store, film, tmp_path):
             line = line.removeprefix("sudo ") + below
         python = f"{sys.executable} "
         if any(name in line for name in UNTIL_CTRL_C):
-            python = f"timeout --preserve-status -s INT 8 {python}"
+            python = f"timeout --preserve-status -s INT 4 {python}"
         run = subprocess.run(
             line.replace(".venv/bin/python ", python).replace("scripts/", f"{ROOT}/scripts/"),
             shell=True,

@@ -89,7 +89,7 @@ def bad_archives(good, folder):
 def test_bad_versions_do_not_take_over(running, second_version, tmp_path, film):
     with calling(running, film, count=2) as seen:
         for path, said in bad_archives(second_version, tmp_path):
-            run = manage(running, "rollout", str(path), "--workers", "1", "--timeout", "10")
+            run = manage(running, "rollout", str(path), "--workers", "1", "--timeout", "8")
             assert run.returncode == 1, path
             assert said in run.stderr, run.stderr
             assert list(running.table()) == ["3.0"]
