@@ -33,7 +33,9 @@ EXAMPLE_URL = (
 
 def _plan(instance: Instance, version: str | None) -> State:
     """What to serve; raises StartFailed if the default version has no whole archive."""
-    state = None if version else State.load(instance)
+    if version:
+        State.forget(instance)
+    state = State.load(instance)
     if state is None:
         version = version or VERSION
         name = archive_path(version).name

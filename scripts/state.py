@@ -56,6 +56,11 @@ class State:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
+    @staticmethod
+    def forget(instance: Instance) -> None:
+        """Start afresh."""
+        _path(instance).unlink(missing_ok=True)
+
     def save(self, instance: Instance) -> None:
         """At once or not at all."""
         path = _path(instance)

@@ -32,6 +32,7 @@ _PATIENCE_S = 75.0
 may take for a batch, after which TorchServe restarts it."""
 _ATTEMPTS = 3
 _WITHIN_S = 300.0
+_NEVER = float("-inf")
 
 
 class Supervisor:
@@ -43,7 +44,7 @@ class Supervisor:
         self._password = secrets.token_hex(16)
         self._picture = golden.read(self._instance.model_store / _default(plan).archive)[0]
         self._patience_s = float(os.environ.get(PATIENCE_VARIABLE) or _PATIENCE_S)
-        self._answered_at = 0.0
+        self._answered_at = _NEVER
         self._written, self._written_at = 0, 0.0
         self._restarts: deque[float] = deque()
         self._restart_count = 0
@@ -94,6 +95,7 @@ class Supervisor:
         while True:
             reason = self._watch()
             while True:
+                self._answered_at = _NEVER
                 self._count_restart(reason)
                 print(f"serve.py: {reason}: it is started anew", file=sys.stderr, flush=True)
                 self._plan = State.load(self._instance) or self._plan
