@@ -62,8 +62,11 @@ def test_install_again_upgrade_rollback_uninstall(source, tmp_path):
     status, first, said = install(source, "install", *how)
     assert status == 0, said
     assert first["releases"] == [first["running"]]
-    store = root / "var/lib/chest-xray/model-store"
+    store = root / "opt/chest-xray/current/build/model-store"
     assert [path.name for path in store.iterdir()] == ["chest-xray-3.0.mar"]
+    state = root / "var/lib/chest-xray/keys.json"
+    state.parent.mkdir(parents=True)
+    state.write_text("{}")
     assert (root / "etc/systemd/system/chest-xray.service").exists()
     before = tree(root)
     assert install(source, "install", *how) == (0, first, "")
@@ -86,7 +89,7 @@ def test_install_again_upgrade_rollback_uninstall(source, tmp_path):
 
     assert install(source, "uninstall", "--root", root)[0] == 0
     assert settings.exists()
-    assert store.exists()
+    assert state.exists()
     assert not current.exists()
     assert install(source, "uninstall", "--root", root, "--purge")[0] == 0
     assert not [path for path in root.rglob("*") if path.is_file()]
@@ -113,6 +116,11 @@ def test_the_installed_tree_serves(tmp_path):
         name: value.replace("/var/lib", f"{root}/var/lib") for name, value in variables.items()
     }
     script = Path(command.split()[1].replace("/opt", f"{root}/opt"))
+    for step in re.findall(r"^ExecStartPre=\S+/(cp .*)$", unit, re.MULTILINE):
+        below = step.replace("/opt", f"{root}/opt").replace("/var/lib", f"{root}/var/lib")
+        store = root / "var/lib/chest-xray/model-store"
+        store.mkdir(parents=True)  # systemd makes it
+        subprocess.run(below.split(), check=True)
     running = start_server(
         Path(variables.pop("CHEST_XRAY_RUN_DIR")),
         script,
