@@ -40,6 +40,8 @@ class Instance:
     """Our metrics, readiness and liveness: by default one port above those."""
     grpc_inference: str
     grpc_management: str
+    envelope: str
+    """The form around every body (TorchServe's ``service_envelope``); empty if there is none."""
     model_store: Path
     directory: Path
     """Working directory: keys, logs, and ``instance.json`` while it runs."""
@@ -57,6 +59,7 @@ class Instance:
             monitor_url=_reachable(f"http://{monitor_address(metrics)}"),
             grpc_inference=_grpc("inference"),
             grpc_management=_grpc("management"),
+            envelope=_setting("service_envelope"),
             model_store=Path(_setting("model_store") or MODEL_STORE).resolve(),
             directory=(runs / f"{address.hostname}-{address.port}").resolve(),
         )

@@ -18,7 +18,7 @@ import ts
 from chest_xray.slots import cores
 from instance import CONFIG, MODEL, Instance
 from start_failure import explain
-from torchserve_client import ServerError, ServerUnreachable, TorchServeClient
+from torchserve_client import ENVELOPES, ServerError, ServerUnreachable, TorchServeClient
 
 LOG_CONFIG = CONFIG.with_name("log4j2.xml")
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -41,6 +41,9 @@ class Server:
         self.process: subprocess.Popen[bytes] | None = None
         self._scratch: Path | None = None
         self._guard: int | None = None
+        self._late: tuple[str, int] | None = None
+        if instance.envelope not in ENVELOPES:
+            raise StartFailed(f"service_envelope {instance.envelope} is not understood")
         directory = instance.directory
         directory.mkdir(parents=True, exist_ok=True)
         self._lock: TextIO = (directory / "lock").open("w")
@@ -60,6 +63,9 @@ class Server:
         directory = self.instance.directory
         self.instance.withdraw()
         _set_aside(self.instance.logs)
+        loads = {"TS_LOAD_MODELS": f"{MODEL}={archive}"}
+        if TorchServeClient.of(self.instance).one_by_one:
+            self._late, loads = (archive, workers or 1), {}
         # A short path, since the workers' sockets lie here and a socket's path has 108 bytes.
         self._scratch = Path(tempfile.mkdtemp(prefix="chest-xray-"))
         with (self.instance.logs / "java.log").open("wb") as output:
@@ -67,7 +73,7 @@ class Server:
                 _command(self._scratch, self.instance.model_store),
                 cwd=directory,  # where TorchServe writes its keys
                 env={
-                    "TS_LOAD_MODELS": f"{MODEL}={archive}",
+                    **loads,
                     **_environment(self.instance, self._scratch),
                     **({"TS_DEFAULT_WORKERS_PER_MODEL": str(workers)} if workers else {}),
                     **environment,
@@ -90,8 +96,12 @@ class Server:
         while time.monotonic() < deadline:
             self._check()
             with suppress(ServerUnreachable):  # not listening yet
+                client = TorchServeClient.of(self.instance)
                 try:
-                    description = TorchServeClient.of(self.instance).describe()
+                    if self._late:
+                        client.register(*self._late)
+                        self._late = None
+                    description = client.describe()
                 except ServerError as error:
                     if error.status == 404:  # it listens only after it has read its archives
                         raise self._failure(f"{MODEL} could not be registered") from None

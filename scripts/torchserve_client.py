@@ -1,5 +1,6 @@
 """The one client of TorchServe's inference and management APIs."""
 
+import base64
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,10 +9,16 @@ from typing import Any
 
 import requests
 
+from chest_xray.errors import STATUS
 from instance import MODEL, Instance
 
 _TIMEOUT_S = 130  # above TorchServe's own 120 s for a start or an answer
 _POLL_S = 0.25
+_WITH_INSTANCES = ("json", "kserve")
+_ONE_BY_ONE = ("kserve",)
+"""Envelopes that read the first request of a batch alone."""
+ENVELOPES = ("", "body", *_WITH_INSTANCES)
+"""Those whose bodies the handler understands."""
 
 
 class ServerError(Exception):
@@ -60,9 +67,15 @@ class TorchServeClient:
         inference_key: str | None = None,
         management_key: str | None = None,
         timeout_s: float | None = None,
+        envelope: str = "",
     ) -> None:
-        """``timeout_s``: of every call that names none."""
+        """
+        Args:
+            timeout_s: of every call that names none.
+            envelope: what the server expects around a body.
+        """
         self._timeout_s = timeout_s or _TIMEOUT_S
+        self._envelope = envelope
         self._urls = {"inference": inference_url, "management": management_url}
         self._keys = {"inference": inference_key, "management": management_key}
         self._session = requests.Session()
@@ -78,7 +91,13 @@ class TorchServeClient:
             instance.key("inference"),
             instance.key("management"),
             timeout_s,
+            instance.envelope,
         )
+
+    @property
+    def one_by_one(self) -> bool:
+        """The server takes no batches, which only a registration by request can tell it."""
+        return self._envelope in _ONE_BY_ONE
 
     # Inference
 
@@ -97,9 +116,15 @@ class TorchServeClient:
             ServerUnreachable: there is no answer, or none in time.
         """
         path = f"/predictions/{model}" + (f"/{version}" if version else "")
+        if enveloped := self._envelope in _WITH_INSTANCES:
+            body = {"instances": [_as_object(body)]}
         content = {**_content(body), "timeout": timeout_s}
         content["headers"] = {**content.get("headers", {}), **headers}
         answer: dict[str, Any] = self._call("inference", "POST", path, **content)
+        if enveloped:
+            [answer] = answer["predictions"]
+            if "code" in answer:
+                raise ServerError(STATUS[answer["code"]].value, answer)
         return answer
 
     def explain(
@@ -151,6 +176,8 @@ class TorchServeClient:
     def register(self, url: str, workers: int) -> None:
         """Start loading an archive of the model store; returns before its workers are ready."""
         parameters = {"url": url, "initial_workers": workers, "synchronous": "false"}
+        if self.one_by_one:
+            parameters["batch_size"] = 1
         self._call("management", "POST", "/models", params=parameters)
 
     def set_default(self, version: str, model: str = MODEL) -> None:
@@ -230,6 +257,10 @@ class TorchServeClient:
         if not response.ok:
             raise ServerError(response.status_code, body)
         return body
+
+
+def _as_object(body: bytes | dict[str, Any]) -> dict[str, Any]:
+    return {"data": base64.b64encode(body).decode()} if isinstance(body, bytes) else body
 
 
 def _content(body: bytes | dict[str, Any]) -> dict[str, Any]:

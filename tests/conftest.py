@@ -245,6 +245,19 @@ class RunningServer:
             time.sleep(0.05)
         assert "is READY" in self.banner
 
+    def is_whole(self, without: int) -> bool:
+        """Whether all workers are READY and this process, just killed, is none of them: TorchServe
+        takes a moment to notice."""
+        now = self.client.describe()
+        there = [worker["pid"] for worker in now["workers"] if worker["status"] == "READY"]
+        return len(there) == now["minWorkers"] and without not in there
+
+    def wait_whole(self, without: int, timeout_s: float = 60) -> None:
+        deadline = time.monotonic() + timeout_s
+        while not self.is_whole(without):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
     def stop(self, signal_number: int = signal.SIGTERM) -> int:
         if self.process.poll() is None:
             self.process.send_signal(signal_number)

@@ -919,7 +919,7 @@ def test_workers_killed_under_load(edge, server, token):
         until = len(statuses) + 20
         edge.wait_for(lambda: len(statuses) > until, 60)
     assert set(statuses) == {200}
-    server.client.wait_ready(len(server.client.describe()["workers"]))
+    server.wait_whole(int(victim["pid"]))
 
 
 @pytest.mark.e2e

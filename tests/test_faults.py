@@ -54,19 +54,12 @@ def test_killed_workers_under_load(running, film):
             time.sleep(1)
             victim = random.choice(running.pids(WORKER))
             os.kill(victim, signal.SIGKILL)
-            restarts.append(wait_until(partial(whole, running, 2, victim)))
+            restarts.append(wait_until(partial(running.is_whole, victim)))
     print(f"full capacity after {[round(each, 1) for each in restarts]} s; {dict(seen.answers)}")
     assert max(restarts) < 10
     assert set(seen.failures) <= {"status 500", "status 507"}
     assert sum(seen.failures.values()) <= 3 * 16
     assert seen.answers["3.0"] > 50
-
-
-def whole(server, count, without):
-    """Whether so many workers are READY and this process is none of them."""
-    workers = server.client.describe()["workers"]
-    states = [each["status"] for each in workers]
-    return states == ["READY"] * count and without not in [each["pid"] for each in workers]
 
 
 def test_java_killed(running, film):

@@ -1,9 +1,11 @@
 """Starting, failing and stopping the real server."""
 
+import base64
 import hashlib
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from chest_xray_versions import weights_path
 from dicoms import dicom
 from films import draw_film
 from server import default_workers
+from torchserve_client import ServerError
 
 pytestmark = pytest.mark.e2e
 
@@ -37,17 +40,27 @@ def scratch_of(server):
     raise AssertionError("no Java process")
 
 
-@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize(
+    ("envelope", "signal_number"), [("kserve", signal.SIGINT), ("json", signal.SIGKILL)]
+)
 def test_another_instance_beside_the_first_and_its_end(
-    start, server, tmp_path, film, signal_number
+    start, server, tmp_path, film, envelope, signal_number
 ):
-    """Tokens off and KServe's envelope on, so that this one differs from the shared one."""
-    other = start(tmp_path, TS_DISABLE_TOKEN_AUTHORIZATION="true", TS_SERVICE_ENVELOPE="kserve")
+    """Tokens off and an envelope on, so that this one differs from the shared one."""
+    other = start(tmp_path, TS_DISABLE_TOKEN_AUTHORIZATION="true", TS_SERVICE_ENVELOPE=envelope)
     other.wait_ready()
     assert "Authorization" not in other.banner
-    body = {"instances": [{"imageUrl": "file:///x"}]}
-    answer = requests.post(other.url, json=body)
-    assert answer.json()["predictions"][0]["code"] == "invalid_url"
+    body = {"instances": [{"imageUrl": "file:///x"}, {"data": base64.b64encode(film).decode()}]}
+    with ThreadPoolExecutor(8) as pool:  # kserve's would lose all but one of a batch
+        answers = list(pool.map(lambda _: requests.post(other.url, json=body).json(), range(80)))
+    for answer in answers:
+        refused, good = answer["predictions"]
+        assert refused["code"] == "invalid_url"
+        assert "label" in good
+    assert requests.get(f"{other.instance.monitor_url}/ready").ok
+    assert "label" in other.client.predict(film)
+    with pytest.raises(ServerError, match="400"):
+        other.client.predict({"imageUrl": "file:///x"})
 
     assert requests.post(
         server.url, headers={**server.headers, "Content-Type": "image/png"}, data=film
@@ -95,6 +108,12 @@ def test_a_broken_archive_says_why(start, tmp_path):
     assert f"chest-xray-{VERSION}.mar is no archive" in broken.errors
 
 
+def test_an_envelope_that_is_not_understood_says_so(start, tmp_path):
+    broken = start(tmp_path, TS_SERVICE_ENVELOPE="kservev2")
+    assert broken.process.wait(90) == 1
+    assert "service_envelope kservev2" in broken.errors
+
+
 def test_a_port_in_use_says_so(start, server, tmp_path):
     second = start(tmp_path, TS_INFERENCE_ADDRESS=server.instance.inference_url)
     assert second.process.wait(90) == 1
@@ -129,7 +148,7 @@ def test_a_killed_worker_leaves_no_decoder(server):
     while worker in decoders(server).values():
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    server.client.wait_ready(default_workers())
+    server.wait_whole(worker)
     send_dicom(server)
 
 

@@ -2,11 +2,16 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from chest_xray.labels import LABELS
 from chest_xray_training.metrics import (
     accuracies,
     at_threshold,
+    auroc,
+    average_precision,
     calibration_error,
     confusion_matrix,
     figures,
@@ -45,6 +50,17 @@ def test_rows_are_true_and_columns_predicted():
 )
 def test_wilson_interval(right, count, low, high):
     assert wilson_interval(right, count) == pytest.approx((low, high), abs=2e-4)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.sampled_from([0, 0.1, 0.3, 0.7, 1])), min_size=1))
+def test_areas_are_the_librarys(rows):
+    positive, scores = np.array([row[0] for row in rows]), np.array([row[1] for row in rows])
+    found = auroc(positive, scores), average_precision(positive, scores)
+    if positive.all() or not positive.any():
+        assert all(map(math.isnan, found))
+    else:
+        expected = roc_auc_score(positive, scores), average_precision_score(positive, scores)
+        assert found == pytest.approx(expected)
 
 
 def test_figures_by_hand():

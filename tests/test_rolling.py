@@ -65,11 +65,11 @@ class Pod:
         self.folder = folder
         folder.mkdir(exist_ok=True)
         self.server = start(folder, TS_DEFAULT_WORKERS_PER_MODEL="1")
-        self.server.wait_ready()
-        self.edge = start_edge(self.server.environment, folder)
 
     def wait_ready(self):
         """As the readiness probe does."""
+        self.server.wait_ready()
+        self.edge = start_edge(self.server.environment, self.folder)
         deadline = time.monotonic() + 30
         while not requests.get(f"{self.server.instance.monitor_url}/ready", timeout=5).ok:
             assert time.monotonic() < deadline
@@ -90,6 +90,8 @@ def test_no_request_is_lost(start, tmp_path, film, monkeypatch):
     made = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
     headers = {"Authorization": f"Bearer {made['key']}", "Content-Type": "image/png"}
     pods = [Pod(start, tmp_path / name) for name in ("a", "b")]
+    for pod in pods:
+        pod.wait_ready()
     balancer = Balancer()
     balancer.ports = [pod.edge.port for pod in pods]
     answers, stop = Counter(), threading.Event()
