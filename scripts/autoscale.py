@@ -16,13 +16,15 @@ _MOST_CALM_S = 3600.0
 class Controller:
     """Decides how many workers to have; knows nothing of where they run.
 
-    It grows by one when requests wait, and shrinks by one only after a calm that is long beside
+    It grows by a step when requests wait, and shrinks by one only after a calm that is long beside
     what a start takes. If it turns out that the worker was needed, the next calm must be twice as
     long: so it does not swing.
     """
 
     least: int
     most: int
+    step: int = 1
+    """Workers that come and go together: on GPUs one for each, so that all have as many."""
     full: float = 16.0
     """Images in a batch: more workers are wanted when half a batch is queued for each."""
     calm_s: float = 60.0
@@ -51,28 +53,31 @@ class Controller:
             if now - self._shrunk_at < self.calm_s:
                 self.calm_s = min(2 * self.calm_s, _MOST_CALM_S)
             self._changed_at = now
-            return workers + 1
+            return min(workers + self.step, self.most)
         calm_since = max(self._calm_since, self._changed_at)
         if now - calm_since > self.calm_s and workers > self.least:
             self._changed_at = self._shrunk_at = now
-            return workers - 1
+            return max(workers - self.step, self.least)
         return workers
 
 
 def autoscale(
     client: TorchServeClient,
     bounds: tuple[int, int],
+    step: int,
     version: str | None,
     say: Callable[[str], None],
 ) -> Any:
     """Follow the load until interrupted.
 
     Raises:
-        ValueError: the bounds are none.
+        ValueError: the bounds are none, or no multiples of ``step``.
     """
     least, most = bounds
     if not 1 <= least <= most:
         raise ValueError(f"bounds {least} to {most} are none")
+    if least % step or most % step:
+        raise ValueError(f"bounds {least} to {most} are no multiples of {step}, one per GPU")
     controllers: dict[str, Controller] = {}
     queued: dict[str, list[int]] = {}
     decide_at = time.monotonic() + _DECIDE_S
@@ -87,7 +92,7 @@ def autoscale(
                 continue
             decide_at = time.monotonic() + _DECIDE_S
             for each in versions:
-                controller = controllers.setdefault(each.version, Controller(least, most))
+                controller = controllers.setdefault(each.version, Controller(least, most, step))
                 samples = queued.pop(each.version)
                 mean = sum(samples) / len(samples)
                 target = controller.wanted(time.monotonic(), each.wanted, mean)

@@ -37,7 +37,7 @@ from chest_xray.slots import cores
 from cli import console, parser
 from instance import MODEL, Instance
 from rollout import Rollout, RolloutFailed, stored
-from server import default_workers
+from server import default_workers, gpus
 from state import State
 from torchserve_client import ServerError, ServerUnreachable, TorchServeClient, Version
 
@@ -104,9 +104,10 @@ def canary(client: TorchServeClient, args: argparse.Namespace) -> Any:
 
 
 def scale(client: TorchServeClient, args: argparse.Namespace) -> Any:
-    bounds = args.min, args.max or default_workers() or 1
     if args.auto:
-        return autoscale(client, bounds, args.version, _say)
+        step = max(1, gpus())
+        bounds = args.min or step, args.max or default_workers() or 2 * step
+        return autoscale(client, bounds, step, args.version, _say)
     if args.workers > 2 * cores():
         _say(f"{args.workers} workers will share {cores()} cores: expect no more speed")
     client.scale_step_by_step(args.workers, args.version, args.model, args.timeout)
@@ -224,8 +225,10 @@ def _arguments() -> argparse.Namespace:
     one.add_argument("workers", type=_count, nargs="?")
     one.add_argument("--version", help="default: the default version")
     one.add_argument("--auto", action="store_true", help="follow the load until Ctrl-C")
-    one.add_argument("--min", type=_count, default=1, help="with --auto (default: 1)")
-    one.add_argument("--max", type=_count, help="with --auto (default: as many as serve.py starts)")
+    one.add_argument("--min", type=_count, help="with --auto (default: 1, or one per GPU)")
+    one.add_argument(
+        "--max", type=_count, help="with --auto (default: what serve.py starts, or two per GPU)"
+    )
     one = verb("unregister", unregister, "remove a version that is not the default one")
     one.add_argument("version")
     verb("ready", ready, "succeed if a worker of the default version can answer")

@@ -212,9 +212,17 @@ def default_workers() -> int | None:
     machine with GPUs, where TorchServe starts one for each."""
     if given := os.environ.get("TS_DEFAULT_WORKERS_PER_MODEL"):
         return int(given)
-    if os.environ.get("TS_NUMBER_OF_GPU") != "0" and shutil.which("nvidia-smi"):
-        return None
-    return cores() + max(1, cores() // 2)
+    return None if gpus() else cores() + max(1, cores() // 2)
+
+
+def gpus() -> int:
+    """How many GPUs TorchServe uses: it gives its workers to them in turn."""
+    given = os.environ.get("TS_NUMBER_OF_GPU")
+    if given == "0" or not (command := shutil.which("nvidia-smi")):
+        return 0
+    listed = subprocess.run([command, "-L"], capture_output=True, text=True, check=False).stdout
+    count = sum(line.startswith("GPU ") for line in listed.splitlines())
+    return min(count, int(given)) if given else count
 
 
 def _pss(process: Path) -> int:

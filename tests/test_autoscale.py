@@ -1,8 +1,11 @@
 """The controller, with a clock of its own."""
 
+import os
+
 import pytest
 
-from autoscale import Controller
+from autoscale import Controller, autoscale
+from server import default_workers, gpus
 
 
 def run(controller, loads, workers=2, step=5.0):
@@ -20,6 +23,33 @@ def test_it_grows_while_requests_wait_and_stops_at_the_most():
     assert counts[0] == 3
     assert counts[-1] == 4
     assert counts == sorted(counts)
+
+
+def test_on_gpus_all_get_as_many():
+    """Four of them: a worker for each comes, and goes."""
+    loads = [lambda workers: 200] * 20 + [lambda workers: 0] * 60
+    counts = run(Controller(4, 12, step=4), loads, workers=4)
+    assert set(counts) == {4, 8, 12}
+    assert counts[-1] == 4
+
+
+@pytest.mark.parametrize(("given", "count"), [(None, 2), ("1", 1), ("0", 0), ("9", 2)])
+def test_gpus_are_counted_as_torchserve_does(monkeypatch, tmp_path, given, count):
+    command = tmp_path / "nvidia-smi"
+    command.write_text("#!/bin/sh\necho 'GPU 0: NVIDIA A (UUID: a)\nGPU 1: NVIDIA B (UUID: b)'\n")
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.delenv("TS_DEFAULT_WORKERS_PER_MODEL", raising=False)
+    monkeypatch.delenv("TS_NUMBER_OF_GPU", raising=False)
+    if given:
+        monkeypatch.setenv("TS_NUMBER_OF_GPU", given)
+    assert gpus() == count
+    assert (default_workers() is None) is bool(count)
+
+
+def test_bounds_that_leave_a_gpu_without_are_refused():
+    with pytest.raises(ValueError, match="multiples of 2"):
+        autoscale(None, (1, 4), 2, None, print)
 
 
 def test_it_rests_after_a_change():
