@@ -3,6 +3,7 @@
 import logging
 import os
 import time
+import traceback
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -30,6 +31,9 @@ from chest_xray.slots import Slots, cores
 # (the caller gets an error instead), and its metric lines at "ts"; real faults stay visible.
 logging.getLogger().setLevel(logging.ERROR)
 logging.getLogger("ts").setLevel(logging.WARNING)
+log = logging.getLogger(__name__)
+
+_MOST_FAILURES = 3
 
 
 class ChestXrayHandler(ImageClassifier):  # type: ignore[misc]
@@ -45,6 +49,7 @@ class ChestXrayHandler(ImageClassifier):  # type: ignore[misc]
         model = context.manifest["model"]
         self.model_version = model["modelVersion"]
         self.busy = Busy(self.model_version)
+        self.failures = 0
         logs = os.environ.get("LOG_LOCATION")
         self.records = Records(
             self.model_version, Path(logs) if logs else None, self.settings.audit
@@ -95,9 +100,28 @@ class ChestXrayHandler(ImageClassifier):  # type: ignore[misc]
         """Requests -> a batch of images."""
         return self.loader.load(data)
 
-    @torch.inference_mode()
     def inference(self, data: Batch) -> Batch:
-        """A batch of images -> a batch of readings, on the device TorchServe assigned."""
+        """A batch of images -> a batch of readings, or of errors if that fails. A worker for which
+        it fails again and again ends itself, and TorchServe starts another: it may have lost its
+        GPU, which only a new process gets back."""
+        try:
+            readings = self._readings(data)
+        except Exception as error:
+            self.failures += 1
+            # Its place alone: a message may quote what a caller sent.
+            place = "".join(traceback.format_tb(error.__traceback__))
+            log.error("%s, %d in succession:\n%s", type(error).__name__, self.failures, place)
+            if self.failures == _MOST_FAILURES:
+                os._exit(1)
+            message = "The image could not be classified for a fault of ours; try again."
+            return data.failed(InputError("inference_failed", message))
+        self.failures = 0
+        self.busy.answered()
+        return readings
+
+    @torch.inference_mode()
+    def _readings(self, data: Batch) -> Batch:
+        """On the device TorchServe assigned."""
         if self.device.type == "cuda":  # which takes a batch at once
             return data.map(lambda images: self.serving(images.to(self.device)).cpu())
         return data.map(lambda images: torch.cat(self.slots.share(self._read, images)))

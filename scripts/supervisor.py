@@ -13,7 +13,8 @@ from dataclasses import replace
 from typing import Any, NoReturn
 
 import golden
-from chest_xray.records import ACCESS, PROBE_VARIABLE
+from chest_xray.busy import last_answer
+from chest_xray.records import PROBE_VARIABLE
 from instance import monitor_address
 from monitor import Monitor, Snapshot
 from server import Server, StartFailed
@@ -45,7 +46,7 @@ class Supervisor:
         self._picture = golden.read(self._instance.model_store / _default(plan).archive)[0]
         self._patience_s = float(os.environ.get(PATIENCE_VARIABLE) or _PATIENCE_S)
         self._answered_at = _NEVER
-        self._written, self._written_at = 0, 0.0
+        self._last, self._last_at = 0, 0.0
         self._restarts: deque[float] = deque()
         self._restart_count = 0
         self._beyond_repair = False
@@ -160,16 +161,14 @@ class Supervisor:
         return True
 
     def _silent_s(self) -> float:
-        """Seconds since a probe was answered or a worker wrote of an answer; by a clock that nobody
+        """Seconds since a probe was answered or a worker answered anybody; by a clock that nobody
         sets."""
         now = time.monotonic()
-        try:
-            written = (self._instance.logs / ACCESS).stat().st_mtime_ns
-        except OSError:
-            written = 0
-        if written != self._written:
-            self._written, self._written_at = written, now
-        return now - max(self._answered_at, self._written_at)
+        with suppress(OSError):
+            last = last_answer(self._instance.scratch)
+            if last != self._last:
+                self._last, self._last_at = last, now
+        return now - max(self._answered_at, self._last_at)
 
     def _bring_back(self, entry: Entry) -> None:
         client = self._client()

@@ -1,5 +1,6 @@
 """What callers see when something breaks, and that the service comes back by itself."""
 
+import json
 import os
 import random
 import re
@@ -118,20 +119,58 @@ def test_workers_that_have_no_memory(start, tmp_path, store, film):
     assert "no worker has answered" in server.errors
 
 
+SICK = b"""
+from pathlib import Path
+_read = ChestXrayHandler._read
+
+def _sick(self, images):
+    if str(os.getpid()) == Path(FLAG).read_text():
+        raise RuntimeError("CUDA error: %d" % 700)
+    return _read(self, images)
+
+ChestXrayHandler._read = _sick
+"""
+
+
+def test_a_worker_that_lost_its_gpu(start, tmp_path, store, film):
+    """It ends itself, since TorchServe would go on giving it batches; the other one answers."""
+    good = store / "chest-xray-3.0.mar"
+    flag = tmp_path / "sick"
+    flag.write_text("")
+    code = entry(good, "chest_xray_handler.py") + SICK.replace(b"FLAG", repr(str(flag)).encode())
+    (tmp_path / "store").mkdir()
+    altered(good, tmp_path / "store" / good.name, {"chest_xray_handler.py": code})
+    server = start(tmp_path, TS_MODEL_STORE=str(tmp_path / "store"))
+    server.wait_ready()
+    with calling(server, film) as seen:
+        victim = server.pids(WORKER)[0]
+        flag.write_text(str(victim))
+        seconds = wait_until(partial(server.is_whole, victim))
+    print(f"full capacity after {seconds:.1f} s; {dict(seen.answers)}, {dict(seen.failures)}")
+    assert set(seen.failures) == {"status 503", "status 500"}
+    assert sum(seen.failures.values()) <= 3 * 16
+    assert seen.answers["3.0"] > 10
+    assert not server.errors
+    log = (server.instance.logs / "workers.log").read_text()
+    assert "RuntimeError, 2 in succession" in log
+    assert "CUDA error: 700" not in log  # nor any other message
+    lines = (server.instance.logs / ACCESS).read_text().splitlines()
+    codes = [json.loads(line).get("code") for line in lines]
+    assert 0 < codes.count("inference_failed") < len(codes) / 2
+
+
 def test_a_clock_that_jumps(tmp_path, store):
     """Neither way does it make a silent server look alive, or a live one silent."""
-    directory = tmp_path / "instance"
-    log = directory / "logs" / ACCESS
-    log.parent.mkdir(parents=True)
-    instance = SimpleNamespace(model_store=store, directory=directory, logs=log.parent)
+    file = tmp_path / "chest-xray-busy-3.0"
+    instance = SimpleNamespace(model_store=store, directory=tmp_path / "run", scratch=tmp_path)
     plan = State("3.0", (Entry("3.0", "chest-xray-3.0.mar", 1),))
     supervisor = Supervisor(SimpleNamespace(instance=instance), plan)
     assert supervisor._silent_s() > 1
     for moved in (-86_400, 86_400):
-        log.touch()
+        file.touch()
         assert supervisor._silent_s() < 0.5
-        os.utime(log, (time.time() + moved,) * 2)
-        assert supervisor._silent_s() < 0.5  # written once more, as far as it can tell
+        os.utime(file, (time.time() + moved,) * 2)
+        assert supervisor._silent_s() < 0.5  # answered once more, as far as it can tell
         time.sleep(0.3)
         assert supervisor._silent_s() >= 0.3
 

@@ -71,6 +71,11 @@ class Batch:
         """The same batch with ``function`` applied to the values, if there are any."""
         return replace(self, values=None if self.values is None else function(self.values))
 
+    def failed(self, error: InputError) -> "Batch":
+        """The same batch with this error in the place of every value."""
+        rows = (row if row.error else replace(row, error=error) for row in self.rows)
+        return Batch(None, tuple(rows))
+
     def places(self) -> dict[int, int]:
         """Where in ``values`` the value of every row without an error is."""
         good = [index for index, row in enumerate(self.rows) if not row.error]

@@ -1,4 +1,5 @@
-"""Which versions have a worker that is at work, told by locks that end with their holder."""
+"""Which versions have a worker that is at work, told by locks that end with their holder; and when
+one last answered, told by a file's time."""
 
 import fcntl
 import os
@@ -23,6 +24,20 @@ class Busy:
             yield
         finally:
             fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def answered(self) -> None:
+        """As it should, just now."""
+        os.utime(self._file)
+
+
+def last_answer(folder: Path) -> int:
+    """The time of the last answer of any version, in ns; 0 if there was none.
+
+    Args:
+        folder: the workers' temporary directory.
+    """
+    files = folder.glob(_path(folder, "*").name)
+    return max((path.stat().st_mtime_ns for path in files), default=0)
 
 
 def is_busy(folder: Path, version: str) -> bool:

@@ -26,8 +26,9 @@ STATUS = {
     "image_too_large": HTTPStatus.UNPROCESSABLE_ENTITY,
     # The image is none that this service is for.
     "not_a_chest_xray": HTTPStatus.UNPROCESSABLE_ENTITY,
-    # Nobody's fault but ours: no memory, no process.
+    # Nobody's fault but ours: no memory, no process, an error of the GPU.
     "decoding_failed": HTTPStatus.SERVICE_UNAVAILABLE,
+    "inference_failed": HTTPStatus.SERVICE_UNAVAILABLE,
 }
 """Every code a caller can meet, and its HTTP status. Codes are stable; messages may be reworded."""
 
