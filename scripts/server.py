@@ -65,7 +65,7 @@ class Server:
         _set_aside(self.instance.logs)
         loads = {"TS_LOAD_MODELS": f"{MODEL}={archive}"}
         if TorchServeClient.of(self.instance).one_by_one:
-            self._late, loads = (archive, workers or 1), {}
+            self._late, loads = (archive, workers or gpus()), {}
         # A short path, since the workers' sockets lie here and a socket's path has 108 bytes.
         self._scratch = Path(tempfile.mkdtemp(prefix="chest-xray-"))
         with (self.instance.logs / "java.log").open("wb") as output:
@@ -130,13 +130,17 @@ class Server:
                         found[kind] += _pss(entry)
         return found
 
-    def stop(self) -> None:
-        """Stop Java and its workers; nothing stays behind. It can be started again."""
+    def stop(self, at_once: bool = False) -> None:
+        """Stop Java and its workers; nothing stays behind. It can be started again.
+
+        Args:
+            at_once: do not let Java end by itself, since nobody is being answered.
+        """
         if not self.process:
             return
         self.process.terminate()
         try:
-            self.process.wait(_STOP_TIMEOUT_S)
+            self.process.wait(0 if at_once else _STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()

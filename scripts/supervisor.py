@@ -100,7 +100,7 @@ class Supervisor:
                 self._count_restart(reason)
                 print(f"serve.py: {reason}: it is started anew", file=sys.stderr, flush=True)
                 self._plan = State.load(self._instance) or self._plan
-                self._server.stop()
+                self._server.stop(at_once=True)
                 try:
                     self.start()
                 except StartFailed as error:
