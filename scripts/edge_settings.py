@@ -51,10 +51,11 @@ class EdgeSettings:
     cors_origins: tuple[str, ...] = ()
     """Origins whose pages may ask from a browser: ``https://viewer.example.org``."""
 
-    rate_per_s: int = 100
-    """Requests per second of one key, in the long run."""
+    rate_per_s: int = 1000
+    """Requests per second of one key, in the long run; the default stops no caller that waits for its
+    answers, which ``connections_per_key`` bounds already."""
 
-    rate_burst: int = 200
+    rate_burst: int = 1000
     """Requests of one key that may come at once beyond that."""
 
     connections_per_key: int = 64

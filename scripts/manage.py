@@ -211,7 +211,7 @@ def _arguments() -> argparse.Namespace:
     one = verb("set-default", set_default, "let a version answer requests that name none")
     one.add_argument("version")
     one = verb("rollout", rollout, "bring a new version in and let it take over")
-    one.add_argument("archive", type=Path, help="a .mar file")
+    one.add_argument("archive", type=Path, help="a .mar file, or its name in the model store")
     one.add_argument("--workers", type=_count, help="default: as many as the default version has")
     one.add_argument("--remove", action="store_true", help="do not keep the old version")
     verb("rollback", rollback, "let the version before this one take over again")

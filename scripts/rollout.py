@@ -51,6 +51,7 @@ class Rollout:
         Raises:
             RolloutFailed: nothing has changed.
         """
+        archive = located(archive, self._instance.model_store)
         try:
             version = version_of(archive)
             cases = golden.read(archive)
@@ -157,6 +158,12 @@ class Rollout:
         return versions
 
 
+def located(archive: Path, store: Path) -> Path:
+    """An archive given as a path, or by the name that it has in the model store."""
+    in_store = archive.name == str(archive) and not archive.exists()
+    return store / archive.name if in_store else archive
+
+
 @contextmanager
 def stored(archive: Path, store: Path) -> Iterator[str]:
     """An archive's file name in the model store, copied there if need be, and taken away again if
@@ -165,11 +172,10 @@ def stored(archive: Path, store: Path) -> Iterator[str]:
     TorchServe registers by file name without any URL check, and keeps the file.
 
     Raises:
+        FileNotFoundError: there is no such file.
         ValueError: it is no archive, or another one has its name there.
     """
-    if archive.name == str(archive):
-        yield archive.name
-        return
+    archive = located(archive, store)
     verify(archive)
     target = store / archive.name
     data = archive.read_bytes()

@@ -348,6 +348,18 @@ def server(
         running.stop()
 
 
+@pytest.fixture
+def managed(server: RunningServer) -> Iterator[RunningServer]:
+    """The shared server for a test that manages it; with its one version again afterwards."""
+    yield server
+    versions = {each.version: each for each in server.client.versions()}
+    if not versions[VERSION].default:
+        server.client.set_default(VERSION)
+    for version in set(versions) - {VERSION}:
+        server.script("manage.py", "unregister", version)
+    server.script("manage.py", "scale", str(max(2, versions[VERSION].wanted)))
+
+
 @pytest.fixture(scope="session")
 def ask_grpc(
     server: RunningServer, tmp_path_factory: pytest.TempPathFactory

@@ -728,6 +728,29 @@ def test_a_key_has_its_number_of_requests_at_a_time(upstream, before):
         assert {one.result().status_code for one in waiting} <= {200, 503}
 
 
+@needs_nginx
+def test_a_connection_that_will_be_closed_says_so(before):
+    """A refusal before the body came: else the caller's next request would get no answer."""
+    edge = before(rate_per_s=1, rate_burst=1)
+    _, token = edge.create()
+    start = b"POST /predictions/chest-xray HTTP/1.1\r\nHost: edge\r\nContent-Length: 10\r\n"
+    wrong, right = (
+        start + f"Authorization: Bearer {key}\r\n\r\n".encode() for key in ("none", token)
+    )
+    for status, request in ((401, wrong), (429, right)):
+        while status == 429 and predict(edge, token).status_code == 200:
+            pass
+        with edge.connect() as connection:
+            connection.sendall(request)
+            answer = http.client.HTTPResponse(connection)
+            answer.begin()
+            assert answer.status == status
+            assert answer.headers["Connection"] == "close"
+            assert json.loads(answer.read())["message"]
+            connection.sendall(bytes(10))
+            assert connection.recv(1) == b""
+
+
 # Browsers
 
 

@@ -1,6 +1,7 @@
 """From version to version on the real server, under load, through manage.py."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +9,7 @@ import archive
 from archives import altered, entry
 from callers import calling
 from chest_xray_versions import weights_path
+from rollout import stored
 
 pytestmark = pytest.mark.e2e
 
@@ -18,48 +20,54 @@ def second_version(tmp_path_factory):
     return archive.build("3.1", weights_path("3.0"), tmp_path_factory.mktemp("second"))
 
 
-@pytest.fixture
-def running(server):
-    """The shared server, with its one version again afterwards."""
-    yield server
-    versions = {each.version: each for each in server.client.versions()}
-    if not versions["3.0"].default:
-        server.client.set_default("3.0")
-    for version in set(versions) - {"3.0"}:
-        server.script("manage.py", "unregister", version)
-    server.script("manage.py", "scale", str(max(2, versions["3.0"].wanted)))
-
-
 def manage(server, *arguments):
     return server.script("manage.py", *arguments)
 
 
-def test_out_and_back_without_a_lost_request(running, second_version, film):
-    with calling(running, film) as seen:
-        run = manage(running, "rollout", str(second_version), "--workers", "1", "--json")
+def test_out_and_back_without_a_lost_request(managed, second_version, film):
+    with calling(managed, film) as seen:
+        run = manage(managed, "rollout", str(second_version), "--workers", "1", "--json")
         assert run.returncode == 0, run.stderr
         rows = {row["version"]: row for row in json.loads(run.stdout)}
         assert rows["3.1"]["default"]
         assert rows["3.0"]["workers"] == 1  # kept, for a rollback
-        assert running.client.predict(film)["model_version"] == "3.1"
+        assert managed.client.predict(film)["model_version"] == "3.1"
 
-        run = manage(running, "rollback")
+        run = manage(managed, "rollback")
         assert run.returncode == 0, run.stderr
-        assert running.table()["3.0"]["default"]
-        assert running.client.predict(film)["model_version"] == "3.0"
+        assert managed.table()["3.0"]["default"]
+        assert managed.client.predict(film)["model_version"] == "3.0"
     assert seen.failures == {}
     assert seen.answers["3.0"] > 10
     assert seen.answers["3.1"] > 10
 
 
-def test_the_old_version_may_be_removed(running, second_version, film):
-    run = manage(running, "rollout", str(second_version), "--workers", "1", "--remove")
+def test_the_old_version_may_be_removed(managed, second_version, film):
+    run = manage(managed, "rollout", str(second_version), "--workers", "1", "--remove")
     assert run.returncode == 0, run.stderr
-    assert list(running.table()) == ["3.1"]
-    assert manage(running, "rollback").returncode == 1
-    store = running.instance.model_store / "chest-xray-3.0.mar"
-    assert manage(running, "rollout", str(store), "--workers", "2", "--remove").returncode == 0
-    assert running.client.predict(film)["model_version"] == "3.0"
+    assert list(managed.table()) == ["3.1"]
+    assert manage(managed, "rollback").returncode == 1
+    first = "chest-xray-3.0.mar"  # which the model store still has
+    assert manage(managed, "rollout", first, "--workers", "2", "--remove").returncode == 0
+    assert managed.client.predict(film)["model_version"] == "3.0"
+
+
+def test_a_bare_name_is_a_file_here_or_one_of_the_model_store(
+    second_version, tmp_path, monkeypatch
+):
+    here, store = tmp_path / "here", tmp_path / "store"
+    here.mkdir()
+    store.mkdir()
+    monkeypatch.chdir(here)
+    name = Path(second_version.name)
+    name.write_bytes(second_version.read_bytes())
+    for _ in range(2):
+        with stored(name, store) as found:
+            assert found == name.name
+        assert (store / name).read_bytes() == second_version.read_bytes()
+        name.unlink(missing_ok=True)
+    with pytest.raises(FileNotFoundError), stored(Path("gone.mar"), store):
+        pass
 
 
 def bad_archives(good, folder):
@@ -86,24 +94,24 @@ def bad_archives(good, folder):
     yield broken, "workers are"
 
 
-def test_bad_versions_do_not_take_over(running, second_version, tmp_path, film):
-    with calling(running, film, count=2) as seen:
+def test_bad_versions_do_not_take_over(managed, second_version, tmp_path, film):
+    with calling(managed, film, count=2) as seen:
         for path, said in bad_archives(second_version, tmp_path):
-            run = manage(running, "rollout", str(path), "--workers", "1", "--timeout", "8")
+            run = manage(managed, "rollout", str(path), "--workers", "1", "--timeout", "8")
             assert run.returncode == 1, path
             assert said in run.stderr, run.stderr
-            assert list(running.table()) == ["3.0"]
-            assert not (running.instance.model_store / path.name).exists()
+            assert list(managed.table()) == ["3.0"]
+            assert not (managed.instance.model_store / path.name).exists()
     assert seen.failures == {}
     assert set(seen.answers) == {"3.0"}
 
 
-def test_canary(running, second_version, film, tmp_path):
-    assert manage(running, "register", str(second_version), "--workers", "1").returncode == 0
+def test_canary(managed, second_version, film, tmp_path):
+    assert manage(managed, "register", str(second_version), "--workers", "1").returncode == 0
     images = [tmp_path / "film.png", tmp_path / "none.png"]
     images[0].write_bytes(film)
     images[1].write_bytes(b"no image")
-    run = manage(running, "canary", "3.1", *map(str, images), "--json")
+    run = manage(managed, "canary", "3.1", *map(str, images), "--json")
     assert run.returncode == 0, run.stderr
     found = json.loads(run.stdout)
     assert (found["images"], found["agreement"], found["changes"]) == (2, 1.0, {})
@@ -125,7 +133,7 @@ def test_a_restart_brings_everything_back(start, tmp_path, second_version, film)
     assert again.client.predict(film)["model_version"] == "3.0"
 
 
-def test_drain_waits_for_callers(running, film):
-    assert manage(running, "drain").returncode == 0
-    with calling(running, film, count=1):
-        assert manage(running, "drain", "--timeout", "2").returncode == 1
+def test_drain_waits_for_callers(managed, film):
+    assert manage(managed, "drain").returncode == 0
+    with calling(managed, film, count=1):
+        assert manage(managed, "drain", "--timeout", "2").returncode == 1
