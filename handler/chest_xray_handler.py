@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from chest_xray.base import ImageClassifier
-from chest_xray.batch import Batch, ImageLoader, Outcome
+from chest_xray.batch import Batch, EncodedImage, ImageLoader, Outcome, Row
 from chest_xray.busy import Busy
 from chest_xray.checksum import verify_weights
 from chest_xray.errors import InputError
@@ -45,7 +45,7 @@ class ChestXrayHandler(ImageClassifier):  # type: ignore[misc]
         set_threads = partial(torch.set_num_threads, self.settings.threads)
         set_threads()
         self.slots = Slots(max(1, cores() // self.settings.threads), set_threads)
-        self.loader = ImageLoader(self.settings, self.slots)
+        self.loader = ImageLoader(self.settings)
         model = context.manifest["model"]
         self.model_version = model["modelVersion"]
         self.busy = Busy(self.model_version)
@@ -60,7 +60,7 @@ class ChestXrayHandler(ImageClassifier):  # type: ignore[misc]
         if names != LABELS:
             raise ValueError(f"index_to_name.json says {names}, the code says {LABELS}")
         self.serving = serving_form(self.model, self.device, self.settings.bfloat16)
-        warm_up(self.serving, self.device)
+        warm_up(self.serving)
 
     def handle(self, data: Sequence[Any], context: Any) -> list[dict[str, Any] | bytes]:
         """One body per row, in order, and its status and content type set on ``context``."""
@@ -76,12 +76,9 @@ class ChestXrayHandler(ImageClassifier):  # type: ignore[misc]
             parse_headers(context.get_all_request_header(index)) if each else Headers()
             for index in range(len(data))
         ]
-        images = self.preprocess(list(map(_request, data, headers)))
-        start = time.perf_counter()
-        readings = self.inference(images)
-        inference_s = time.perf_counter() - start
+        readings = self._read(list(map(_request, data, headers)))
         outcomes = self.postprocess(readings)
-        bodies = self.respond(images, outcomes)
+        bodies = self.respond(readings.rows, outcomes)
         ids = [""] * len(data)
         if each:
             for index, (body, outcome) in enumerate(zip(bodies, outcomes, strict=True)):
@@ -93,19 +90,34 @@ class ChestXrayHandler(ImageClassifier):  # type: ignore[misc]
                     bodies[index] = result_only(body)
                 ids[index] = context.get_request_id(index)
         handler_s = time.perf_counter() - begin
-        self.records.keep(ids, headers, images.rows, outcomes, inference_s, handler_s)
+        self.records.keep(ids, headers, readings.rows, outcomes, handler_s)
         return bodies
 
-    def preprocess(self, data: Sequence[Request | InputError]) -> Batch:
-        """Requests -> a batch of images."""
-        return self.loader.load(data)
+    def _read(self, requests: Sequence[Request | InputError]) -> Batch:
+        """Requests -> a batch of readings, computed on the cores that are free and on the device
+        TorchServe assigned."""
+        images = self.loader.fetch(requests)
+        if not images:
+            batch = Batch(None, ())
+        elif self.device.type == "cuda":  # which takes a batch at once
+            batch = self.inference(Batch.join(self.slots.share(self.preprocess, images)))
+        else:
+            batch = Batch.join(self.slots.share(self._read_part, images))
+        return batch.of_rows(requests, images)
+
+    def _read_part(self, images: Sequence[EncodedImage]) -> Batch:
+        return self.inference(self.preprocess(images))
+
+    def preprocess(self, data: Sequence[EncodedImage]) -> Batch:
+        """Encoded images -> a batch of images."""
+        return self.loader.decode(data)
 
     def inference(self, data: Batch) -> Batch:
         """A batch of images -> a batch of readings, or of errors if that fails. A worker for which
         it fails again and again ends itself, and TorchServe starts another: it may have lost its
         GPU, which only a new process gets back."""
         try:
-            readings = self._readings(data)
+            readings = data.map(self._network)
         except Exception as error:
             self.failures += 1
             # Its place alone: a message may quote what a caller sent.
@@ -120,14 +132,7 @@ class ChestXrayHandler(ImageClassifier):  # type: ignore[misc]
         return readings
 
     @torch.inference_mode()
-    def _readings(self, data: Batch) -> Batch:
-        """On the device TorchServe assigned."""
-        if self.device.type == "cuda":  # which takes a batch at once
-            return data.map(lambda images: self.serving(images.to(self.device)).cpu())
-        return data.map(lambda images: torch.cat(self.slots.share(self._read, images)))
-
-    @torch.inference_mode()
-    def _read(self, images: Tensor) -> Tensor:
+    def _network(self, images: Tensor) -> Tensor:
         readings: Tensor = self.serving(images)
         return readings
 
@@ -135,25 +140,27 @@ class ChestXrayHandler(ImageClassifier):  # type: ignore[misc]
         """A batch of readings -> one outcome per row."""
         return data.outcomes(self.settings.answer_out_of_distribution)
 
-    def respond(self, images: Batch, outcomes: Sequence[Outcome]) -> list[dict[str, Any] | bytes]:
+    def respond(
+        self, rows: Sequence[Row], outcomes: Sequence[Outcome]
+    ) -> list[dict[str, Any] | bytes]:
         """The body of every row, with a heat map for those that asked for one and have a label."""
         bodies: list[dict[str, Any] | bytes]
         bodies = [render(outcome, self.model_version) for outcome in outcomes]
-        wanted = {
-            row: place
-            for row, place in images.places().items()
-            if images.rows[row].explanation and isinstance(outcomes[row], Prediction)
+        films = {
+            index: row.image
+            for index, (row, outcome) in enumerate(zip(rows, outcomes, strict=True))
+            if row.explanation and row.image is not None and isinstance(outcome, Prediction)
         }
-        if images.values is None or not wanted:
+        if not films:
             return bodies
-        films = images.values[list(wanted.values())]
+        images = torch.stack(list(films.values()))
         with self.slots.one():
-            heats = heatmaps(self.model.network, films.to(self.device)).cpu()
-        for row, film, heat in zip(wanted, films, heats, strict=True):
-            if images.rows[row].explanation is Explanation.OVERLAY:
-                bodies[row] = overlay(film[0], heat)
+            heats = heatmaps(self.model.network, images.to(self.device)).cpu()
+        for (index, film), heat in zip(films.items(), heats, strict=True):
+            if rows[index].explanation is Explanation.OVERLAY:
+                bodies[index] = overlay(film[0], heat)
             else:
-                bodies[row] = render(outcomes[row], self.model_version, heat)
+                bodies[index] = render(outcomes[index], self.model_version, heat)
         return bodies
 
 

@@ -52,8 +52,8 @@ class EdgeSettings:
     """Origins whose pages may ask from a browser: ``https://viewer.example.org``."""
 
     rate_per_s: int = 1000
-    """Requests per second of one key, in the long run; the default stops no caller that waits for its
-    answers, which ``connections_per_key`` bounds already."""
+    """Requests per second of one key, in the long run; the default is for callers that do not wait
+    for their answers, others are bounded by ``connections_per_key``."""
 
     rate_burst: int = 1000
     """Requests of one key that may come at once beyond that."""

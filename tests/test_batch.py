@@ -8,7 +8,6 @@ from chest_xray.batch import ImageLoader
 from chest_xray.errors import InputError
 from chest_xray.request import ImageUrl, InlineImage, Request
 from chest_xray.settings import Settings
-from chest_xray.slots import Slots
 from dicoms import dicom
 from films import draw_film, encode
 
@@ -17,7 +16,7 @@ FILM = encode(draw_film(1), "PNG")
 
 @pytest.fixture
 def loader(web):
-    made = ImageLoader(Settings(allowed_hosts=(web.host,), fetch_timeout_s=1.0), Slots(1))
+    made = ImageLoader(Settings(allowed_hosts=(web.host,), fetch_timeout_s=1.0))
     yield made
     made.close()
 
@@ -83,7 +82,7 @@ def test_what_is_known_of_a_row(web, loader):
 
 
 def test_too_many_bytes():
-    loader = ImageLoader(Settings(max_image_bytes=100), Slots(1))
+    loader = ImageLoader(Settings(max_image_bytes=100))
     assert codes(loader.load([Request(InlineImage(FILM))])) == ["image_too_large"]
     loader.close()
 

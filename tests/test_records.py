@@ -26,11 +26,11 @@ def keep(records, outcomes, rows=None, headers=None):
     rows = rows or [
         Row(error=outcome if isinstance(outcome, InputError) else None) for outcome in outcomes
     ]
-    records.keep(ids, headers or [Headers()] * count, rows, outcomes, 0.02, 0.03)
+    records.keep(ids, headers or [Headers()] * count, rows, outcomes, 0.03)
 
 
 def test_a_line_for_every_answer(tmp_path):
-    row = Row(size=77, host="pacs.local", fetch_s=0.5, decode_s=0.0021)
+    row = Row(size=77, host="pacs.local", fetch_s=0.5, decode_s=0.0021, inference_s=0.02)
     bad = Row(size=5, error=REFUSED)
     headers = [Headers(waited_s=0.25), Headers()]
     keep(Records("3.0", tmp_path, False), [LABELLED, REFUSED], [row, bad], headers)

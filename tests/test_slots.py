@@ -93,8 +93,9 @@ def test_an_error_gives_the_slot_back(tmp_path, monkeypatch):
     other.close()
 
 
-def test_share_uses_the_free_slots_and_keeps_the_order(tmp_path, monkeypatch):
+def test_share_uses_the_spare_slots_and_keeps_the_order(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("chest_xray.slots._LATELY_NS", 0)
     slots, other = Slots(3), Slots(3)
 
     def double(part):
@@ -114,8 +115,24 @@ def test_share_uses_the_free_slots_and_keeps_the_order(tmp_path, monkeypatch):
     other.close()
 
 
+def test_a_slot_that_another_has_just_left_is_not_spare(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("chest_xray.slots._LATELY_NS", 500_000_000)
+    slots, other = Slots(2), Slots(2)
+    with ExitStack() as stack:
+        stack.enter_context(slots.one())
+        stack.enter_context(other.one())
+    assert len(slots.share(list, [0, 1])) == 1
+    time.sleep(0.6)
+    for _ in range(3):  # its own spare ones stay spare
+        assert len(slots.share(list, [0, 1])) == 2
+    slots.close()
+    other.close()
+
+
 def test_share_gives_all_slots_back_after_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("chest_xray.slots._LATELY_NS", 0)
     slots = Slots(2)
     for wrong in (0, 1):
         with pytest.raises(ZeroDivisionError):

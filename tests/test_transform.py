@@ -6,7 +6,6 @@ from torchvision import transforms
 from chest_xray.batch import ImageLoader
 from chest_xray.request import InlineImage, Request
 from chest_xray.settings import Settings
-from chest_xray.slots import Slots
 from chest_xray.transform import resize, to_tensor
 from chest_xray_training.dataset import Film, FilmDataset
 from films import draw_film, encode
@@ -40,6 +39,6 @@ def test_parity_of_serving_and_training(tmp_path):
         data = encode(draw_film(seed, 640, 512), kind)
         path = tmp_path / f"film.{kind.lower()}"
         path.write_bytes(data)
-        served = ImageLoader(Settings(), Slots(1)).load([Request(InlineImage(data))]).values[0]
+        served = ImageLoader(Settings()).load([Request(InlineImage(data))]).values[0]
         trained, _ = FilmDataset([Film(path, path.name, "normal", "train", "")])[0]
         assert torch.equal(served, trained)

@@ -3,9 +3,11 @@
 import hashlib
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -17,7 +19,6 @@ from chest_xray.prediction import Prediction, distribution, predict
 from chest_xray.request import Explanation, ImageUrl, InlineImage, Request
 from chest_xray.sandbox import DicomDecoder
 from chest_xray.settings import Settings
-from chest_xray.slots import Slots
 from chest_xray.transform import to_tensor
 
 Outcome = Prediction | InputError
@@ -45,6 +46,12 @@ class Row:
     decode_s: float | None = None
     """Seconds for decoding and transforming it."""
 
+    inference_s: float | None = None
+    """Seconds in which the network read it and what else was in its part of the batch."""
+
+    image: Tensor | None = None
+    """float32 (1, 224, 224), if a heat map of it is asked for."""
+
     warnings: tuple[str, ...] = ()
     """Codes of what its caller should know."""
 
@@ -58,8 +65,25 @@ class Row:
 
 
 @dataclass(frozen=True)
+class EncodedImage:
+    """An image of a batch, as it was sent or fetched, for one row or several."""
+
+    indices: tuple[int, ...]
+    """Of the rows that ask about it."""
+
+    get: Callable[[], bytes]
+    """Gives its bytes, or raises InputError."""
+
+    known: Row = Row()
+    """What is known of it so far."""
+
+    kept: bool = False
+    """A heat map of it is asked for."""
+
+
+@dataclass(frozen=True)
 class Batch:
-    """What is known of n rows."""
+    """What is known of n images or rows."""
 
     values: Tensor | None
     """One per row without an error, in row order: first the images float32 (G, 1, 224, 224), then
@@ -67,19 +91,54 @@ class Batch:
 
     rows: tuple[Row, ...]
 
+    @classmethod
+    def join(cls, parts: "Sequence[Batch]") -> "Batch":
+        """The parts of a batch, one after the other."""
+        values = [part.values for part in parts if part.values is not None]
+        whole = values[0] if len(values) == 1 else torch.cat(values) if values else None
+        return cls(whole, tuple(chain.from_iterable(part.rows for part in parts)))
+
     def map(self, function: Callable[[Tensor], Tensor]) -> "Batch":
-        """The same batch with ``function`` applied to the values, if there are any."""
-        return replace(self, values=None if self.values is None else function(self.values))
+        """The same batch with ``function`` applied to the values, if there are any, and the time
+        that took."""
+        if self.values is None:
+            return self
+        start = time.perf_counter()
+        values = function(self.values)
+        seconds = time.perf_counter() - start
+        rows = (row if row.error else replace(row, inference_s=seconds) for row in self.rows)
+        return Batch(values, tuple(rows))
 
     def failed(self, error: InputError) -> "Batch":
         """The same batch with this error in the place of every value."""
         rows = (row if row.error else replace(row, error=error) for row in self.rows)
         return Batch(None, tuple(rows))
 
-    def places(self) -> dict[int, int]:
-        """Where in ``values`` the value of every row without an error is."""
-        good = [index for index, row in enumerate(self.rows) if not row.error]
-        return {index: position for position, index in enumerate(good)}
+    def of_rows(
+        self, requests: "Sequence[Request | InputError]", images: Sequence[EncodedImage]
+    ) -> "Batch":
+        """This batch of images as one of the rows that ask about them.
+
+        Args:
+            requests: per row, what it asks, or the error that it already earned.
+            images: what this batch was made of.
+        """
+        position = {index: place for place, image in enumerate(images) for index in image.indices}
+        good = [place for place, row in enumerate(self.rows) if not row.error]
+        value = {place: index for index, place in enumerate(good)}
+        rows, taken = [], []
+        for index, request in enumerate(requests):
+            if isinstance(request, InputError):
+                rows.append(Row(error=request))
+                continue
+            place = position[index]
+            rows.append(replace(self.rows[place], request=request))
+            if place in value:
+                taken.append(value[place])
+        values = self.values
+        if values is not None and taken != list(range(len(values))):
+            values = values[taken]
+        return Batch(values, tuple(rows))
 
     def outcomes(self, answer_all: bool = False) -> list[Outcome]:
         """One prediction or error per row, in row order; the values are readings by now.
@@ -110,64 +169,58 @@ class ImageLoader:
         ValueError: a setting cannot be used.
     """
 
-    def __init__(self, settings: Settings, slots: Slots) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._slots = slots
         self._fetcher = Fetcher(settings)
         self._dicom = DicomDecoder(settings)
         self._executor = ThreadPoolExecutor(settings.fetch_parallel, "fetch")
 
-    def load(self, requests: Sequence[Request | InputError]) -> Batch:
-        """Fetch, decode and transform every row.
+    def fetch(self, requests: Sequence[Request | InputError]) -> list[EncodedImage]:
+        """The images of a batch, once they are there.
 
-        All fetches share one deadline, so that the slowest row keeps the others no longer than
-        that, and what is there is decoded while the rest is on its way.
+        Rows with the same URL share one image. All fetches share one deadline, so that the slowest
+        row keeps the others no longer than that.
 
         Args:
             requests: per row, what it asks, or the error that it already earned.
         """
-        fetches = self._fetches(requests)
-        rows: dict[int, Row] = {
-            index: Row(error=request)
-            for index, request in enumerate(requests)
-            if isinstance(request, InputError)
+        images = []
+        rows: dict[ImageUrl, list[int]] = {}
+        kept: set[ImageUrl] = set()
+        for index, request in enumerate(requests):
+            if not isinstance(request, Request):
+                continue
+            source, explained = request.source, request.explanation is not None
+            if isinstance(source, InlineImage):
+                images.append(EncodedImage((index,), partial(bytes, source.data), kept=explained))
+            else:
+                rows.setdefault(source, []).append(index)
+                kept.update([source] if explained else [])
+        deadline = time.monotonic() + self._settings.fetch_timeout_s
+        fetches = {
+            source: self._executor.submit(_timed, self._fetcher.fetch, source.url, deadline)
+            for source in rows
         }
-        images: dict[int, Tensor] = {}
+        for source, fetch in fetches.items():
+            seconds, get = fetch.result()
+            known = Row(host=source.host, fetch_s=seconds)
+            images.append(EncodedImage(tuple(rows[source]), get, known, source in kept))
+        return images
 
-        def decode(parts: Sequence[tuple[Sequence[int], Row, Callable[[], bytes]]]) -> None:
-            for indices, row, get in parts:
-                row, image = self._image(row, get)
-                rows.update(dict.fromkeys(indices, row))
-                if image is not None:
-                    images.update(dict.fromkeys(indices, image))
+    def decode(self, images: Sequence[EncodedImage]) -> Batch:
+        """Decode and transform every image."""
+        rows, values = [], []
+        for image in images:
+            row, value = self._decode_one(image)
+            rows.append(row)
+            if value is not None:
+                values.append(value)
+        return Batch(torch.stack(values) if values else None, tuple(rows))
 
-        inline = [
-            ((index,), Row(), partial(bytes, request.source.data))
-            for index, request in enumerate(requests)
-            if isinstance(request, Request) and isinstance(request.source, InlineImage)
-        ]
-        if inline:
-            self._slots.share(decode, inline)
-        start = time.monotonic()
-        while fetches:
-            there = wait(fetches, return_when=FIRST_COMPLETED).done
-            fetch_s = time.monotonic() - start
-            found = [(fetch, *fetches.pop(fetch)) for fetch in there]
-            self._slots.share(
-                decode,
-                [
-                    (indices, Row(host=source.host, fetch_s=fetch_s), fetch.result)
-                    for fetch, source, indices in found
-                ],
-            )
-        values = torch.stack([images[index] for index in sorted(images)]) if images else None
-        return Batch(
-            values,
-            tuple(
-                replace(rows[index], request=request if isinstance(request, Request) else None)
-                for index, request in enumerate(requests)
-            ),
-        )
+    def load(self, requests: Sequence[Request | InputError]) -> Batch:
+        """Fetch and decode every row."""
+        images = self.fetch(requests)
+        return self.decode(images).of_rows(requests, images)
 
     def close(self) -> None:
         """Give everything back; for tests, since a worker ends by being killed."""
@@ -175,33 +228,21 @@ class ImageLoader:
         self._fetcher.close()
         self._dicom.close()
 
-    def _fetches(
-        self, requests: Sequence[Request | InputError]
-    ) -> dict[Future[bytes], tuple[ImageUrl, list[int]]]:
-        """A running fetch per different URL, with the rows that wait for it."""
-        rows: dict[ImageUrl, list[int]] = {}
-        for index, request in enumerate(requests):
-            if isinstance(request, Request) and isinstance(request.source, ImageUrl):
-                rows.setdefault(request.source, []).append(index)
-        deadline = time.monotonic() + self._settings.fetch_timeout_s
-        return {
-            self._executor.submit(self._fetcher.fetch, source.url, deadline): (source, indices)
-            for source, indices in rows.items()
-        }
-
-    def _image(self, row: Row, get: Callable[[], bytes]) -> tuple[Row, Tensor | None]:
-        """The row with what is now known of it, and its image unless there is an error."""
+    def _decode_one(self, image: EncodedImage) -> tuple[Row, Tensor | None]:
+        """What is now known of it, and its values unless there is an error."""
+        row = image.known
         try:
-            data = get()
+            data = image.get()
             start = time.perf_counter()
             digest = hashlib.sha256(data).hexdigest() if self._settings.audit else ""
             row = replace(row, size=len(data), sha256=digest)
             picture = self._decode(data)
-            image = to_tensor(picture.gray)
+            value = to_tensor(picture.gray)
         except InputError as error:
             return replace(row, error=error), None
         decode_s = time.perf_counter() - start
-        return replace(row, warnings=picture.warnings, decode_s=decode_s), image
+        kept = value if image.kept else None
+        return replace(row, warnings=picture.warnings, decode_s=decode_s, image=kept), value
 
     def _decode(self, data: bytes) -> Picture:
         limit = self._settings.max_image_bytes
@@ -214,3 +255,17 @@ class ImageLoader:
         except (MemoryError, OSError, EOFError):  # no memory, or no process for DICOM
             message = "The image could not be decoded for lack of resources; try again later."
             raise InputError("decoding_failed", message) from None
+
+
+def _timed(fetch: Callable[[str, float], bytes], url: str, deadline: float) -> Any:
+    """Seconds of a fetch, and what gives its bytes or raises why there are none."""
+    start = time.monotonic()
+    try:
+        data = fetch(url, deadline)
+    except InputError as error:
+        return time.monotonic() - start, partial(_raise, error)
+    return time.monotonic() - start, partial(bytes, data)
+
+
+def _raise(error: InputError) -> NoReturn:
+    raise error

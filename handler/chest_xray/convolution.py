@@ -1,6 +1,7 @@
 """Convolutions, and the form in which a CPU computes them fastest."""
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -29,46 +30,66 @@ class Convolution(nn.Sequential):
 
 class Packed(nn.Module):
     """The same, its normalisation folded into the weights, these in the layout and the precision
-    that oneDNN wants, and all of it one call. For inference on a CPU."""
+    that oneDNN wants, and all of it one call. For inference on a CPU; TorchScript compiles it."""
+
+    weight: Tensor
+    bias: Tensor
 
     def __init__(
         self, convolution: nn.Conv2d, precision: torch.dtype, shape: Sequence[int]
     ) -> None:
         """``shape``: of the input to lay the weights out for; others are answered too."""
         super().__init__()
-        stride, padding, dilation = (
+        self._stride, self._padding, self._dilation = (
             list(map(int, each))
             for each in (convolution.stride, convolution.padding, convolution.dilation)
         )
-        groups = convolution.groups
-        self._weight = torch.ops.mkldnn._reorder_convolution_weight(
+        self._groups = convolution.groups
+        weight = torch.ops.mkldnn._reorder_convolution_weight(
             convolution.weight.detach().to(precision),
-            padding,
-            stride,
-            dilation,
-            groups,
+            self._padding,
+            self._stride,
+            self._dilation,
+            self._groups,
             list(shape),
         )
         bias = convolution.bias
-        self._bias = None if bias is None else bias.detach().to(precision)
-        self._precision = precision
-        # What torch's own compiler makes of convolutions on a CPU; looked up here, since a build
-        # without oneDNN has none.
-        self._call = torch.ops.mkldnn._convolution_pointwise.default
-        self._add = torch.ops.mkldnn._convolution_pointwise_.binary
-        self._how = (padding, stride, dilation, groups)
+        if bias is None:
+            bias = torch.zeros(convolution.out_channels)
+        self.register_buffer("weight", weight, persistent=False)
+        self.register_buffer("bias", bias.detach().to(precision), persistent=False)
 
     def forward(self, x: Tensor, plus: Tensor | None = None, rectify: bool = False) -> Tensor:
         """As of :class:`Convolution`, but in the chosen precision; ``plus`` is overwritten."""
-        x = x.to(self._precision, memory_format=torch.channels_last)
-        arguments = (self._weight, self._bias, *self._how)
-        after = "relu" if rectify else None
-        found: Tensor
+        x = x.to(self.bias.dtype).contiguous(memory_format=torch.channels_last)
+        # What torch's own compiler makes of convolutions on a CPU.
         if plus is None:
-            found = self._call(x, *arguments, after or "none", [], "")
-        else:
-            found = self._add(plus, x, *arguments, "add", 1.0, after, [], None)
-        return found
+            return torch.ops.mkldnn._convolution_pointwise(  # type: ignore[no-any-return]
+                x, self.weight, self.bias, self._padding, self._stride, self._dilation,
+                self._groups, "relu" if rectify else "none", [], "",
+            )  # fmt: skip
+        return torch.ops.mkldnn._convolution_pointwise_(  # type: ignore[no-any-return]
+            plus, x, self.weight, self.bias, self._padding, self._stride, self._dilation,
+            self._groups, "add", 1.0, "relu" if rectify else None, [], None,
+        )  # fmt: skip
+
+
+class Folded(nn.Module):
+    """The same, its normalisation folded into the weights, in the layout and the precision that a
+    GPU computes fastest. For inference."""
+
+    def __init__(self, convolution: nn.Conv2d, precision: torch.dtype) -> None:
+        super().__init__()
+        self._precision = precision
+        self.convolution = copy.deepcopy(convolution).to(precision)
+        self.convolution.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, x: Tensor, plus: Tensor | None = None, rectify: bool = False) -> Tensor:
+        """As of :class:`Convolution`, but in the chosen precision."""
+        x = self.convolution(x.to(self._precision, memory_format=torch.channels_last))
+        if plus is not None:
+            x = x + plus
+        return torch.relu(x) if rectify else x
 
 
 def packed(network: nn.Module, precision: torch.dtype, example: Tensor) -> nn.Module:
@@ -88,23 +109,27 @@ def packed(network: nn.Module, precision: torch.dtype, example: Tensor) -> nn.Mo
         network(example)
     for hook in hooks:
         hook.remove()
-    _pack(network, precision, shapes)
-    return network
+    return _replaced(network, lambda old, fused: Packed(fused, precision, shapes[old]))
 
 
-def _pack(
-    network: nn.Module, precision: torch.dtype, shapes: Mapping[nn.Module, Sequence[int]]
-) -> None:
+def folded(network: nn.Module, precision: torch.dtype) -> nn.Module:
+    """``network`` with every convolution in its folded form; changed in place."""
+    return _replaced(network, lambda old, fused: Folded(fused, precision))
+
+
+def _replaced(network: nn.Module, form: Callable[[nn.Conv2d, nn.Conv2d], nn.Module]) -> nn.Module:
+    """With ``form`` of every convolution: as it is there, and with its normalisation in it."""
     for name, child in network.named_children():
         if isinstance(child, Convolution):
             convolution: Any = child[0]
             normalization: Any = child[1]
             fused = fuse_conv_bn_eval(convolution, normalization)
-            setattr(network, name, Packed(fused, precision, shapes[convolution]))
+            setattr(network, name, form(convolution, fused))
         elif isinstance(child, nn.Conv2d):
-            setattr(network, name, Packed(child, precision, shapes[child]))
+            setattr(network, name, form(child, child))
         else:
-            _pack(child, precision, shapes)
+            _replaced(child, form)
+    return network
 
 
 def best_precision() -> torch.dtype:

@@ -48,9 +48,9 @@ class Gate(nn.Module):
         films = images.float().flatten(2)
         # All moments at once: the calls cost more than what they compute.
         means = torch.cat([each.mean(2) for each in (*found, films)], dim=1)
-        squares = torch.cat([each.square().mean(2) for each in (*found, films)], dim=1)
+        squares = torch.cat([_mean_square(each) for each in (*found, films)], dim=1)
         deviations = (squares - means.square()).clamp_min(0).sqrt()
-        thumbnail = nn.functional.adaptive_avg_pool2d(images.float(), _THUMBNAIL).flatten(1)
+        thumbnail = _averaged(images.float()).flatten(1)
         thumbnail = (thumbnail - means[:, -1:]) / (deviations[:, -1:] + 0.02)
         parts = []
         widths = list(self.widths)
@@ -70,3 +70,19 @@ class Gate(nn.Module):
         """float32 (N, D) -> (N,)."""
         logits: Tensor = self.head(torch.relu(self.hidden(normalized)))
         return logits[:, 0]
+
+
+def _averaged(images: Tensor) -> Tensor:
+    """float32 (N, 1, 224, 224) -> (N, 14, 14): of 16 x 16 pixels each, rows first, in half the time
+    of a pooling."""
+    side = images.shape[-1] // _THUMBNAIL
+    rows = images.reshape(-1, _THUMBNAIL, side, images.shape[-1]).sum(2)
+    return rows.view(-1, _THUMBNAIL, _THUMBNAIL, side).sum(3) / side**2
+
+
+def _mean_square(values: Tensor) -> Tensor:
+    """float32 (N, C, L) -> (N, C). As a norm if rows are long, which needs no room for squares."""
+    if values.shape[1] > 1:
+        return values.square().mean(2)
+    norms: Tensor = torch.linalg.vector_norm(values, dim=2)
+    return norms.square() / values.shape[2]

@@ -44,23 +44,22 @@ class Records:
         headers: Sequence[Headers],
         rows: Sequence["Row"],
         outcomes: Sequence["Outcome"],
-        inference_s: float,
         handler_s: float,
     ) -> None:
         """One batch, answered just now.
 
         Args:
             ids: of the requests, as their callers got them.
-            inference_s: of the whole batch.
-            handler_s: of all that was done with it.
+            handler_s: seconds for the whole batch.
         """
         now = time.time()
         kept = [not (self._probe and sent.probe == self._probe) for sent in headers]
         if not any(kept):
             return
         self._metrics.batch(len(rows))
-        self._metrics.stage("inference", inference_s)
         self._metrics.stage("handler", handler_s)
+        if read := [row.inference_s for row in rows if row.inference_s is not None]:
+            self._metrics.stage("inference", max(read))
         access, audit = [], []
         for request_id, sent, row, outcome in compress(
             zip(ids, headers, rows, outcomes, strict=True), kept
@@ -69,7 +68,7 @@ class Records:
                 "queue": sent.waited_s,
                 "fetch": row.fetch_s,
                 "decode": row.decode_s,
-                "inference": None if row.error else inference_s,
+                "inference": row.inference_s,
             }
             found = self._found(outcome)
             line = {"time": _text(now), "request_id": request_id, "version": self._version, **found}

@@ -5,6 +5,7 @@ import os
 import select
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -14,6 +15,7 @@ from typing import Any, TypeVar
 
 _PIPE_BYTES = 65_536
 _RETRY_S = 0.05  # in which a killed worker's slot is noticed
+_LATELY_NS = 20_000_000  # longer than a busy worker leaves a core alone
 _Items = TypeVar("_Items")
 _Result = TypeVar("_Result")
 
@@ -46,7 +48,11 @@ class Slots:
             self._release(held)
 
     def share(self, function: Callable[[_Items], _Result], items: _Items) -> list[_Result]:
-        """Share ``items`` among the cores that are free now, at least one, and wait for all.
+        """Share ``items`` among a free core and those that are spare, and wait for all.
+
+        A core is spare if it has been free for a while. One that is free between two batches of
+        another worker serves both better if it is left to that worker: threads of one process also
+        wait for each other.
 
         Args:
             function: called with a part of the items, in a thread for each core.
@@ -57,7 +63,7 @@ class Slots:
         """
         count = len(items)  # type: ignore[arg-type]
         held = [self._wait()]
-        while len(held) < count and (more := self._take()) is not None:
+        while len(held) < count and (more := self._take(spare=True)) is not None:
             held.append(more)
         bounds = [count * part // len(held) for part in range(len(held) + 1)]
         first, *others = [items[start:end] for start, end in pairwise(bounds)]  # type: ignore[index]
@@ -66,7 +72,7 @@ class Slots:
             try:
                 return function(part)
             finally:
-                self._release(slot)
+                self._release(slot, spare=slot != held[0])
 
         started = [
             self._threads.submit(compute, part, slot)
@@ -92,10 +98,10 @@ class Slots:
         finally:
             fcntl.flock(self._turnstile, fcntl.LOCK_UN)
 
-    def _take(self) -> int | None:
+    def _take(self, spare: bool = False) -> int | None:
         with self._guard:
             for file in self._files:
-                if file in self._held:
+                if file in self._held or (spare and _used_lately(file)):
                     continue
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -105,12 +111,18 @@ class Slots:
                 return file
         return None
 
-    def _release(self, file: int) -> None:
+    def _release(self, file: int, spare: bool = False) -> None:
+        if not spare:
+            os.utime(file)  # tells others since when it is free
         with self._guard:
             self._held.remove(file)
             fcntl.flock(file, fcntl.LOCK_UN)
         with suppress(BlockingIOError):  # full of such news
             os.write(self._given_back, b".")
+
+
+def _used_lately(file: int) -> bool:
+    return 0 <= time.time_ns() - os.fstat(file).st_mtime_ns < _LATELY_NS
 
 
 def _path(name: str) -> Path:

@@ -67,7 +67,7 @@ def _ours() -> Work:
 
     cpu = torch.device("cpu")
     network = serving_form(load_network("3.0", weights_path("3.0")), cpu)
-    warm_up(network, cpu)
+    warm_up(network)
 
     def decode(data: bytes) -> Tensor:
         return to_tensor(decode_grayscale(data, 50_000_000))
