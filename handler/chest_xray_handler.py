@@ -97,12 +97,13 @@ class ChestXrayHandler(ImageClassifier):  # type: ignore[misc]
         """Requests -> a batch of readings, computed on the cores that are free and on the device
         TorchServe assigned."""
         images = self.loader.fetch(requests)
+        fetched = any(image.known.fetch_s is not None for image in images)
         if not images:
             batch = Batch(None, ())
         elif self.device.type == "cuda":  # which takes a batch at once
-            batch = self.inference(Batch.join(self.slots.share(self.preprocess, images)))
+            batch = self.inference(Batch.join(self.slots.share(self.preprocess, images, fetched)))
         else:
-            batch = Batch.join(self.slots.share(self._read_part, images))
+            batch = Batch.join(self.slots.share(self._read_part, images, fetched))
         return batch.of_rows(requests, images)
 
     def _read_part(self, images: Sequence[EncodedImage]) -> Batch:

@@ -24,6 +24,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from benchmark_peers import report
 from benchmark_peers.contender import Contender, Limit, Ours, Peer, upstream
 from benchmark_peers.images import IMAGES, draw
@@ -41,6 +43,7 @@ _PEERS = {
 }
 _CALLERS = (1, 4, 8, 16, 32, 64)
 _FEW = (1, 8, 32)
+_UP_TO_MANY = (1, 32, 128)
 _DELAYS_MS = (0, 50, 200)
 _IMAGE = "JPEG 1024"
 _PAUSE_S = 0.5  # in which servers finish what the last measurement left in their queues
@@ -118,6 +121,21 @@ class Benchmark:
         versions += [Ours(workers=count) for count in (1, 2, 4)]
         return self._in_turns(versions, lambda each: self._ask(each, (32,)))
 
+    def device(self) -> Rows:
+        """Where the time goes in ours as it starts on this machine, with and without a GPU."""
+
+        def ask(each: Contender) -> Rows:
+            rows = []
+            for callers in _UP_TO_MANY:
+                before = each.stages()
+                [row] = self._ask(each, (callers,))
+                counts = {key: value - before.get(key, 0) for key, value in each.stages().items()}
+                rows.append({**row, **_stage_means(counts)})
+            return rows
+
+        ours: list[Contender | Limit] = [Limit("ours", "parts"), Ours(workers=1), Ours()]
+        return self._in_turns(ours, ask)
+
     def _in_turns(
         self, contenders: list[Contender | Limit], ask: Callable[[Contender], Rows]
     ) -> Rows:
@@ -164,6 +182,18 @@ class Benchmark:
         return rows
 
 
+def _stage_means(counts: dict[str, float]) -> dict[str, float]:
+    """Milliseconds of each stage, and requests of a batch."""
+    stages = ("decode", "inference", "handler")
+    means = {
+        f"{stage}_ms": 1000
+        * counts[f"stage_seconds_sum{stage}"]
+        / counts[f"stage_seconds_count{stage}"]
+        for stage in stages
+    }
+    return {**means, "batch": counts["batch_size_sum"] / counts["batch_size_count"]}
+
+
 def _medians(rows: Rows) -> dict[str, float]:
     return {key: round(statistics.median(row[key] for row in rows), 2) for key in rows[0]}
 
@@ -171,12 +201,17 @@ def _medians(rows: Rows) -> dict[str, float]:
 def _machine() -> dict[str, Any]:
     lines = Path("/proc/cpuinfo").read_text(encoding="ascii").splitlines()
     model = next((line.split(": ")[1] for line in lines if line.startswith("model name")), "")
-    return {"processor": model, "cores": cores(), "python": platform.python_version()}
+    return {
+        "processor": model.strip(),
+        "cores": cores(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "",
+        "python": platform.python_version(),
+    }
 
 
 def main() -> int:
     arguments = parser(__doc__)
-    suites = ("servers", "callers", "inputs", "urls", "versions")
+    suites = ("servers", "callers", "inputs", "urls", "versions", "device")
     arguments.add_argument("--only", nargs="+", choices=suites, default=suites)
     arguments.add_argument("--servers", nargs="+", default=[], help="beginnings of their names")
     arguments.add_argument("--rounds", type=int, default=5)

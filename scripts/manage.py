@@ -106,7 +106,7 @@ def canary(client: TorchServeClient, args: argparse.Namespace) -> Any:
 def scale(client: TorchServeClient, args: argparse.Namespace) -> Any:
     if args.auto:
         step = max(1, gpus())
-        bounds = args.min or step, args.max or default_workers() or 2 * step
+        bounds = args.min or step, args.max or max(step, default_workers())
         return autoscale(client, bounds, step, args.version, _say)
     if args.workers > 2 * cores():
         _say(f"{args.workers} workers will share {cores()} cores: expect no more speed")

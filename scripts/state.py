@@ -20,8 +20,7 @@ class Entry:
     version: str
     archive: str
     """Its file in the model store."""
-    workers: int | None
-    """None: as many as TorchServe starts by itself, one per GPU."""
+    workers: int
 
 
 @dataclass(frozen=True)

@@ -173,8 +173,8 @@ class Supervisor:
     def _bring_back(self, entry: Entry) -> None:
         client = self._client()
         try:
-            client.register(entry.archive, entry.workers or 0)
-            client.wait_ready(entry.workers or 0, entry.version)
+            client.register(entry.archive, entry.workers)
+            client.wait_ready(entry.workers, entry.version)
         except (ServerError, ServerUnreachable, TimeoutError) as error:
             with suppress(ServerError, ServerUnreachable):
                 client.unregister(entry.version)

@@ -44,7 +44,9 @@ def test_gpus_are_counted_as_torchserve_does(monkeypatch, tmp_path, given, count
     if given:
         monkeypatch.setenv("TS_NUMBER_OF_GPU", given)
     assert gpus() == count
-    assert (default_workers() is None) is bool(count)
+    for cores, workers in ((2, 3), (4, 6)) if count == 0 else ((1, count), (16, 8), (17, 8)):
+        monkeypatch.setattr("server.cores", lambda cores=cores: cores)
+        assert default_workers() == workers
 
 
 def test_bounds_that_leave_a_gpu_without_are_refused():

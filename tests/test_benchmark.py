@@ -62,11 +62,20 @@ def test_report(tmp_path):
         {"server": "ours", "start_s": 3.0, "memory_mb": 1234.0},
     ]
     callers = [{"server": "ours", "callers": 4, "per_s": 222.0, **speed}]
-    known = {"servers": {**suite, "rows": servers}, "callers": {**suite, "rows": callers}}
+    device = [
+        {"server": "limit, ours code", "decoded_per_s": 900.0, "read_per_s": 47000.0},
+        {**callers[0], "decode_ms": 2.5, "inference_ms": 3.5, "handler_ms": 6.5, "batch": 1.0},
+    ]
+    suites = {"servers": servers, "callers": callers, "device": device}
+    known = {name: {**suite, "rows": rows} for name, rows in suites.items()}
+    known["device"] = {**known["device"], "machine": {**machine, "gpu": "G"}}
     page = report.markdown(known)
     assert "| ours | 111 | 432 (3 failed) | 9.0 / 11.0 | 1234 | 3.0 |" in page
     assert "600 (no server)" in page
     assert "| ours | 4 | 222 | 9.0 | 11.0 |" in page
+    assert "2 cores of P, G, Python 3.11" in page
+    assert "| the network alone |  | 47000 |" in page
+    assert "| ours | 4 | 222 | 9.0 | 2.5 | 3.5 | 6.5 | 1.0 |" in page
     report.plots(known, tmp_path)
     for name in ("servers", "callers"):
         with Image.open(tmp_path / f"{name}.png") as plot:

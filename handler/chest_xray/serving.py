@@ -43,7 +43,7 @@ class GpuForm(nn.Module):
     """Folded, and recorded once for a few numbers of images (CUDA graphs): to launch its many small
     kernels one by one takes longer than they do."""
 
-    sizes = (1, 2, 4, 8, 16, 32)
+    sizes = (1, 2, 4, 8, 16)
 
     def __init__(self, network: nn.Module, device: torch.device, precision: torch.dtype) -> None:
         super().__init__()
@@ -51,7 +51,10 @@ class GpuForm(nn.Module):
         shape = (self.sizes[-1], 1, SIZE, SIZE)
         self._sent = torch.zeros(shape, pin_memory=True)  # from where a GPU reads by itself
         self._images = torch.zeros(shape, device=device)
-        self._recorded = {size: self._record(network, size) for size in self.sizes}
+        # One at a time is replayed, and its readings are copied before the next: so all may use
+        # the same memory, which the largest takes first.
+        self._memory = torch.cuda.graph_pool_handle()
+        self._recorded = {size: self._record(network, size) for size in reversed(self.sizes)}
 
     def forward(self, images: Tensor) -> Tensor:
         """As the network's own."""
@@ -76,7 +79,7 @@ class GpuForm(nn.Module):
                 network(images)
         torch.cuda.current_stream(images.device).wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, pool=self._memory):
             readings = network(images)
         return graph, readings
 

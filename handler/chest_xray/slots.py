@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 _PIPE_BYTES = 65_536
 _RETRY_S = 0.05  # in which a killed worker's slot is noticed
 _LATELY_NS = 20_000_000  # longer than a busy worker leaves a core alone
+_FULL = 8
+"""Images that are worth a core: what the network takes at once."""
 _Items = TypeVar("_Items")
 _Result = TypeVar("_Result")
 
@@ -41,13 +43,15 @@ class Slots:
     @contextmanager
     def one(self) -> Iterator[None]:
         """Wait for a free slot and hold it."""
-        held = self._wait()
+        [held] = self._wait(1)
         try:
             yield
         finally:
             self._release(held)
 
-    def share(self, function: Callable[[_Items], _Result], items: _Items) -> list[_Result]:
+    def share(
+        self, function: Callable[[_Items], _Result], items: _Items, in_turn: bool = False
+    ) -> list[_Result]:
         """Share ``items`` among a free core and those that are spare, and wait for all.
 
         A core is spare if it has been free for a while. One that is free between two batches of
@@ -57,12 +61,17 @@ class Slots:
         Args:
             function: called with a part of the items, in a thread for each core.
             items: a sequence whose slices are of its own kind; not empty.
+            in_turn: wait for as many cores as they fill, so that such batches of several workers
+                come one after the other instead of side by side. For batches that wait for other
+                servers: the first is through in half the time, and waits for its next images while
+                the others compute.
 
         Returns:
             What ``function`` returned for each part, in the order of the items.
         """
         count = len(items)  # type: ignore[arg-type]
-        held = [self._wait()]
+        own = self._wait(max(1, min(count // _FULL, self._count)) if in_turn else 1)
+        held = list(own)
         while len(held) < count and (more := self._take(spare=True)) is not None:
             held.append(more)
         bounds = [count * part // len(held) for part in range(len(held) + 1)]
@@ -72,31 +81,34 @@ class Slots:
             try:
                 return function(part)
             finally:
-                self._release(slot, spare=slot != held[0])
+                self._release(slot, spare=slot not in own)
 
         started = [
             self._threads.submit(compute, part, slot)
             for part, slot in zip(others, held[1:], strict=True)
         ]
-        own = compute(first, held[0])
-        return [own, *(each.result() for each in started)]
+        here = compute(first, held[0])
+        return [here, *(each.result() for each in started)]
 
     def close(self) -> None:
         self._threads.shutdown()
         for file in (*self._files, self._turnstile, self._given_back):
             os.close(file)
 
-    def _wait(self) -> int:
-        if (held := self._take()) is not None:
-            return held
-        fcntl.flock(self._turnstile, fcntl.LOCK_EX)  # one waits for the next slot, others for it
+    def _wait(self, count: int) -> list[int]:
+        if count == 1 and (free := self._take()) is not None:
+            return [free]
+        held: list[int] = []
+        fcntl.flock(self._turnstile, fcntl.LOCK_EX)  # one waits for slots, others for it
         try:
-            while (held := self._take()) is None:
-                if select.select([self._given_back], [], [], _RETRY_S)[0]:
+            while len(held) < count:
+                if (free := self._take()) is not None:
+                    held.append(free)
+                elif select.select([self._given_back], [], [], _RETRY_S)[0]:
                     os.read(self._given_back, _PIPE_BYTES)  # all there is: the slots are tried next
-            return held
         finally:
             fcntl.flock(self._turnstile, fcntl.LOCK_UN)
+        return held
 
     def _take(self, spare: bool = False) -> int | None:
         with self._guard:

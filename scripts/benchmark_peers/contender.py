@@ -18,6 +18,7 @@ from typing import Any
 
 import psutil
 import requests
+from prometheus_client.parser import text_string_to_metric_families
 
 from archive import VERSION, build
 from benchmark_peers.load import Load, load
@@ -78,6 +79,10 @@ class Contender:
         """Ask it as :func:`benchmark_peers.load.load` does."""
         return load(self._url, headers, body, callers, seconds)
 
+    def stages(self) -> dict[str, float]:
+        """What it has counted of its own stages so far; nothing if it does not."""
+        return {}
+
     def memory_mb(self) -> float:
         """Proportional set size of all its processes, what they share counted once."""
         total = 0
@@ -137,6 +142,16 @@ class Ours(Contender):
         name += f", {workers} workers" if workers else ""
         super().__init__(name, environment or {})
         self._version, self._workers = version, workers
+
+    def stages(self) -> dict[str, float]:
+        text = requests.get(f"http://127.0.0.1:{self._port + 5}/metrics", timeout=20).text
+        return {
+            sample.name.removeprefix("chest_xray_") + "".join(sample.labels.values()): sample.value
+            for family in text_string_to_metric_families(text)
+            if family.name in ("chest_xray_stage_seconds", "chest_xray_batch_size")
+            for sample in family.samples
+            if not sample.name.endswith("_bucket")
+        }
 
     def _prepare(self, workers: int) -> tuple[Sequence[str], dict[str, str]]:
         store = ROOT / "build" / "benchmark" / "model-store"
@@ -207,13 +222,14 @@ class Peer(Contender):
 class Limit:
     """The same work in as many processes, without a server."""
 
-    def __init__(self, code: str) -> None:
+    def __init__(self, code: str, what: str = "all") -> None:
+        """``what``: ``all`` of the work, or its ``parts`` each for itself."""
         self.name = f"limit, {code} code"
-        self._code = code
+        self._code, self._what = code, what
 
     def measure(self, image: bytes, seconds: float, workers: int) -> dict[str, Any]:
         run = subprocess.run(
-            [sys.executable, "-m", "benchmark_peers.limit", str(seconds)],
+            [sys.executable, "-m", "benchmark_peers.limit", self._what, str(seconds)],
             env={
                 **os.environ,
                 "CODE": self._code,

@@ -12,6 +12,7 @@ _TITLES = {
     "inputs": "Images and requests, 32 callers",
     "urls": "imageUrl, 64 callers",
     "versions": "Versions and workers, 32 callers",
+    "device": "Where the time goes",
 }
 
 Rows = Sequence[Mapping[str, Any]]
@@ -29,10 +30,11 @@ def markdown(known: Mapping[str, Any]) -> str:
         lines += [
             f"## {title}",
             "",
-            f"{machine['cores']} cores of {machine['processor']}, Python {machine['python']}, "
+            f"{machine['cores']} cores of {machine['processor']}, "
+            f"{machine['gpu'] + ', ' if machine.get('gpu') else ''}Python {machine['python']}, "
             f"{found['workers']} processes, {found['rounds']} rounds of {found['seconds']:g} s.",
             "",
-            *(_servers(found["rows"]) if suite == "servers" else _plain(found["rows"])),
+            *_TABLES.get(suite, _plain)(found["rows"]),
             "",
         ]
     return "\n".join(lines)
@@ -87,6 +89,26 @@ def _plain(rows: Rows) -> list[str]:
                 + [f"{row[key]:.1f}" for key in ("p50_ms", "p99_ms")]
             )
     return [f"| {' | '.join(row)} |" for row in table]
+
+
+def _stages(rows: Rows) -> list[str]:
+    """Milliseconds of an image's decoding, and of a batch in the network and in the handler."""
+    head = ["what", "callers", "requests/s", "p50, ms", "decode", "network", "handler", "batch"]
+    table = [head, ["---"] * len(head)]
+    for row in rows:
+        if "decoded_per_s" in row:
+            table.append(["decoding alone", "", f"{row['decoded_per_s']:.0f}", *[""] * 5])
+            table.append(["the network alone", "", f"{row['read_per_s']:.0f}", *[""] * 5])
+        elif "callers" in row:
+            figures = ("p50_ms", "decode_ms", "inference_ms", "handler_ms", "batch")
+            table.append(
+                [row["server"], str(row["callers"]), _throughput(row)]
+                + [f"{row[key]:.1f}" for key in figures]
+            )
+    return [f"| {' | '.join(row)} |" for row in table]
+
+
+_TABLES = {"servers": _servers, "device": _stages}
 
 
 def plots(known: Mapping[str, Any], folder: Path) -> None:
