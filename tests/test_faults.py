@@ -121,14 +121,14 @@ def test_workers_that_have_no_memory(start, tmp_path, store, film):
 
 SICK = b"""
 from pathlib import Path
-_read = ChestXrayHandler._read
+_network = ChestXrayHandler._network
 
 def _sick(self, images):
     if str(os.getpid()) == Path(FLAG).read_text():
         raise RuntimeError("CUDA error: %d" % 700)
-    return _read(self, images)
+    return _network(self, images)
 
-ChestXrayHandler._read = _sick
+ChestXrayHandler._network = _sick
 """
 
 

@@ -130,6 +130,28 @@ def test_a_slot_that_another_has_just_left_is_not_spare(tmp_path, monkeypatch):
     other.close()
 
 
+@pytest.mark.parametrize(("items", "parts"), [(7, 1), (15, 1), (16, 2), (100, 3)])
+def test_in_turn_waits_for_as_many_slots_as_the_items_fill(tmp_path, monkeypatch, items, parts):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    slots, other = Slots(3), Slots(3)
+    held = threading.Event()
+
+    def hold():
+        with other.one(), other.one():
+            held.set()
+            time.sleep(0.3)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait()
+    start = time.monotonic()
+    assert len(slots.share(list, list(range(items)), in_turn=True)) == parts
+    assert (time.monotonic() - start > 0.2) is (parts > 1)
+    holder.join()
+    slots.close()
+    other.close()
+
+
 def test_share_gives_all_slots_back_after_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setattr("chest_xray.slots._LATELY_NS", 0)
