@@ -5,8 +5,11 @@ from functools import cache
 import torch
 from torch import nn
 
+from chest_xray.batch import Batch, ImageLoader
+from chest_xray.errors import InputError
 from chest_xray.image import decode_grayscale
 from chest_xray.prediction import Prediction, predict
+from chest_xray.request import Request
 from chest_xray.serving import serving_form
 from chest_xray.transform import to_tensor
 from chest_xray_versions import load_network, weights_path
@@ -29,3 +32,9 @@ def offline(data: bytes, network: nn.Module) -> Prediction:
     """What a network says of an encoded picture."""
     [prediction] = predict(network(to_tensor(decode_grayscale(data, 10**9))[None]))
     return prediction
+
+
+def loaded(loader: ImageLoader, requests: list[Request | InputError]) -> Batch:
+    """The images of all rows, as the handler gets them."""
+    images = loader.fetch(requests)
+    return loader.decode(images).of_rows(requests, images)

@@ -10,6 +10,7 @@ from chest_xray.request import ImageUrl, InlineImage, Request
 from chest_xray.settings import Settings
 from dicoms import dicom
 from films import draw_film, encode
+from offline import loaded
 
 FILM = encode(draw_film(1), "PNG")
 
@@ -31,7 +32,7 @@ def test_slow_rows_cost_their_deadline_and_no_more(web, loader):
     ]
     quick = Request(ImageUrl(web.add("/batch/quick", FILM)))
     start = time.monotonic()
-    batch = loader.load([*slow, quick, Request(InlineImage(FILM))])
+    batch = loaded(loader, [*slow, quick, Request(InlineImage(FILM))])
     assert time.monotonic() - start < 1.5
     assert codes(batch) == ["upstream_timeout"] * 5 + [None] * 2
     assert batch.values.shape == (2, 1, 224, 224)
@@ -48,7 +49,9 @@ def test_rows_are_fetched_side_by_side(web, loader):
     for index in range(16):
         web.pages[f"/batch/wait/{index}"] = page
     start = time.monotonic()
-    batch = loader.load([Request(ImageUrl(f"{web.url}/batch/wait/{index}")) for index in range(16)])
+    batch = loaded(
+        loader, [Request(ImageUrl(f"{web.url}/batch/wait/{index}")) for index in range(16)]
+    )
     assert codes(batch) == [None] * 16
     assert time.monotonic() - start < 16 * 0.2 / 3
 
@@ -65,7 +68,7 @@ def test_one_fetch_for_equal_urls(web, loader):
 
     web.pages["/batch/same"] = page
     missing = Request(ImageUrl(web.url + "/batch/missing"))
-    batch = loader.load([Request(ImageUrl(web.url + "/batch/same"))] * 3 + [missing] * 2)
+    batch = loaded(loader, [Request(ImageUrl(web.url + "/batch/same"))] * 3 + [missing] * 2)
     assert seen == ["/batch/same"]
     assert codes(batch) == [None] * 3 + ["image_not_found"] * 2
     assert (batch.values[0] == batch.values[2]).all()
@@ -74,7 +77,7 @@ def test_one_fetch_for_equal_urls(web, loader):
 def test_what_is_known_of_a_row(web, loader):
     url = Request(ImageUrl(web.add("/batch/known", FILM)))
     error = InputError("empty_request", "")
-    batch = loader.load([url, Request(InlineImage(dicom(draw_film(1), Modality=None))), error])
+    batch = loaded(loader, [url, Request(InlineImage(dicom(draw_film(1), Modality=None))), error])
     assert [row.size > 0 for row in batch.rows] == [True, True, False]
     assert [row.host for row in batch.rows] == [web.host, "", ""]
     assert batch.rows[1].warnings == ("modality_absent",)
@@ -83,7 +86,7 @@ def test_what_is_known_of_a_row(web, loader):
 
 def test_too_many_bytes():
     loader = ImageLoader(Settings(max_image_bytes=100))
-    assert codes(loader.load([Request(InlineImage(FILM))])) == ["image_too_large"]
+    assert codes(loaded(loader, [Request(InlineImage(FILM))])) == ["image_too_large"]
     loader.close()
 
 
@@ -93,5 +96,5 @@ def test_no_resources_cost_one_row(loader, monkeypatch, fault):
         raise fault
 
     monkeypatch.setattr(loader._dicom, "decode", decode)
-    batch = loader.load([Request(InlineImage(dicom(draw_film(1)))), Request(InlineImage(FILM))])
+    batch = loaded(loader, [Request(InlineImage(dicom(draw_film(1)))), Request(InlineImage(FILM))])
     assert codes(batch) == ["decoding_failed", None]

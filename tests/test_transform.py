@@ -9,6 +9,7 @@ from chest_xray.settings import Settings
 from chest_xray.transform import resize, to_tensor
 from chest_xray_training.dataset import Film, FilmDataset
 from films import draw_film, encode
+from offline import loaded
 
 
 def test_it_is_the_original_transform():
@@ -39,6 +40,6 @@ def test_parity_of_serving_and_training(tmp_path):
         data = encode(draw_film(seed, 640, 512), kind)
         path = tmp_path / f"film.{kind.lower()}"
         path.write_bytes(data)
-        served = ImageLoader(Settings()).load([Request(InlineImage(data))]).values[0]
+        served = loaded(ImageLoader(Settings()), [Request(InlineImage(data))]).values[0]
         trained, _ = FilmDataset([Film(path, path.name, "normal", "train", "")])[0]
         assert torch.equal(served, trained)

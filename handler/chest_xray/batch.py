@@ -217,11 +217,6 @@ class ImageLoader:
                 values.append(value)
         return Batch(torch.stack(values) if values else None, tuple(rows))
 
-    def load(self, requests: Sequence[Request | InputError]) -> Batch:
-        """Fetch and decode every row."""
-        images = self.fetch(requests)
-        return self.decode(images).of_rows(requests, images)
-
     def close(self) -> None:
         """Give everything back; for tests, since a worker ends by being killed."""
         self._executor.shutdown()
