@@ -1,10 +1,12 @@
 """Networks of every version, with the weights that are committed."""
 
+import copy
 import hashlib
 
 import pytest
 import torch
 
+from chest_xray.convolution import folded
 from chest_xray.labels import LABELS
 from chest_xray.network import ServedNet
 from chest_xray.prediction import predict
@@ -142,3 +144,13 @@ def test_the_serving_form_reads_the_same(version):
                 expected = torch.softmax(plain[:count, : len(LABELS)], 1)
                 assert (shares - expected).abs().max() < tolerance
         assert torch.equal(network(images), plain)  # the plain one is as it was
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_folded_form_reads_the_same(version):
+    """What a GPU computes, here on a CPU."""
+    network = load_network(version, weights_path(version))
+    images = films(3)
+    with torch.inference_mode():
+        found = folded(copy.deepcopy(network), torch.float32)(images)
+        assert torch.allclose(found, network(images), atol=1e-3)

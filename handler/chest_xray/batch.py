@@ -106,13 +106,15 @@ class Batch:
         start = time.perf_counter()
         values = function(self.values)
         seconds = time.perf_counter() - start
-        rows = (row if row.error else replace(row, inference_s=seconds) for row in self.rows)
-        return Batch(values, tuple(rows))
+        return Batch(values, self._now_known(inference_s=seconds))
 
     def failed(self, error: InputError) -> "Batch":
         """The same batch with this error in the place of every value."""
-        rows = (row if row.error else replace(row, error=error) for row in self.rows)
-        return Batch(None, tuple(rows))
+        return Batch(None, self._now_known(error=error))
+
+    def _now_known(self, **known: Any) -> tuple[Row, ...]:
+        """The rows, with this in those without an error."""
+        return tuple(row if row.error else replace(row, **known) for row in self.rows)
 
     def of_rows(
         self, requests: "Sequence[Request | InputError]", images: Sequence[EncodedImage]

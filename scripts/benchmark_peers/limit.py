@@ -74,13 +74,10 @@ def _decode(image: bytes, seconds: float) -> int:
 def _read(seconds: float) -> float:
     import torch
 
-    from chest_xray.serving import serving_form, warm_up
-    from chest_xray_versions import load_network, weights_path
+    from benchmark_peers import work
 
     torch.set_num_threads(1)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    form = serving_form(load_network("3.0", weights_path("3.0")).to(device), device)
-    warm_up(form)
+    form = work.served(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     images = torch.rand(2 * BATCH, 1, 224, 224)
     count, start = 0, time.perf_counter()
     with torch.inference_mode():

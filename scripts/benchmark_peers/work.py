@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from chest_xray.labels import LABELS
 from chest_xray_versions import load_network, weights_path
@@ -36,6 +36,15 @@ def from_environment() -> Work:
     """The code that ``CODE`` names."""
     torch.set_num_threads(1)
     return {"documented": _documented, "ours": _ours}[os.environ.get(CODE_VARIABLE, "ours")]()
+
+
+def served(device: torch.device) -> nn.Module:
+    """This project's network as it answers requests, warm."""
+    from chest_xray.serving import serving_form, warm_up
+
+    form = serving_form(load_network("3.0", weights_path("3.0")).to(device), device)
+    warm_up(form)
+    return form
 
 
 def _documented() -> Work:
@@ -62,12 +71,9 @@ def _documented() -> Work:
 def _ours() -> Work:
     from chest_xray.image import decode_grayscale
     from chest_xray.prediction import predict
-    from chest_xray.serving import serving_form, warm_up
     from chest_xray.transform import to_tensor
 
-    cpu = torch.device("cpu")
-    network = serving_form(load_network("3.0", weights_path("3.0")), cpu)
-    warm_up(network)
+    network = served(torch.device("cpu"))
 
     def decode(data: bytes) -> Tensor:
         return to_tensor(decode_grayscale(data, 50_000_000))
