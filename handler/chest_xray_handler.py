@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import torch
@@ -49,7 +50,7 @@ class ChestXrayHandler(ImageClassifier):  # type: ignore[misc]
         model = context.manifest["model"]
         self.model_version = model["modelVersion"]
         self.busy = Busy(self.model_version)
-        self.failures = 0
+        self.failures, self.counting = 0, Lock()
         logs = os.environ.get("LOG_LOCATION")
         self.records = Records(
             self.model_version, Path(logs) if logs else None, self.settings.audit
@@ -120,11 +121,13 @@ class ChestXrayHandler(ImageClassifier):  # type: ignore[misc]
         try:
             readings = data.map(self._network)
         except Exception as error:
-            self.failures += 1
+            with self.counting:  # parts of a batch may fail side by side
+                self.failures += 1
+                count = self.failures
             # Its place alone: a message may quote what a caller sent.
             place = "".join(traceback.format_tb(error.__traceback__))
-            log.error("%s, %d in succession:\n%s", type(error).__name__, self.failures, place)
-            if self.failures == _MOST_FAILURES:
+            log.error("%s, %d in succession:\n%s", type(error).__name__, count, place)
+            if count >= _MOST_FAILURES:
                 os._exit(1)
             message = "The image could not be classified for a fault of ours; try again."
             return data.failed(InputError("inference_failed", message))

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import threading
+import time
 import zipfile
 from collections import Counter
 from itertools import islice
@@ -16,6 +18,7 @@ from ts.context import Context, RequestProcessor
 
 import archive
 from archive import VERSION
+from chest_xray.batch import Batch, Row
 from chest_xray.errors import STATUS
 from chest_xray_handler import ChestXrayHandler
 from chest_xray_versions import weights_path
@@ -251,3 +254,28 @@ def test_foreign_labels_stop_the_worker(unpacked, tmp_path):
     (folder / "index_to_name.json").write_text('{"0": "cat", "1": "dog", "2": "cow"}')
     with pytest.raises(ValueError, match="cat"):
         ChestXrayHandler().initialize(context_of(folder, []))
+
+
+def test_parts_that_fail_side_by_side_are_all_counted(unpacked, monkeypatch):
+    """However they come, the third failure ends the worker, and none is passed over."""
+    handler = ChestXrayHandler()
+    handler.initialize(context_of(unpacked, []))
+    both, ended = threading.Barrier(2), []
+
+    def fail(images):
+        both.wait()
+        raise RuntimeError
+
+    monkeypatch.setattr(handler, "_network", fail)
+    monkeypatch.setattr("chest_xray_handler.os._exit", ended.append)
+    monkeypatch.setattr("chest_xray_handler.log.error", lambda *_: time.sleep(0.05))
+    batch = Batch(torch.zeros(1, 1, 224, 224), (Row(),))
+    for _ in range(2):
+        threads = [threading.Thread(target=handler.inference, args=(batch,)) for _ in range(2)]
+        for each in threads:
+            each.start()
+        for each in threads:
+            each.join()
+    handler.loader.close()
+    handler.slots.close()
+    assert ended == [1, 1]  # the third and, since this process goes on, the fourth
