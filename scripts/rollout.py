@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Event
 
 import golden
 from archive import verify, version_of
@@ -118,18 +119,23 @@ class Rollout:
         """
 
         limit_s = min(_ANSWER_S, self._timeout_s)
+        failed = Event()  # the first fault ends it: nobody goes on asking a version that hangs
 
         def fault(case: golden.Golden) -> str:
+            if failed.is_set():
+                return ""
             try:
                 answer = self._client.predict(case.request, version, timeout_s=limit_s)
+                found = case.fault(answer, version)
             except (ServerError, ServerUnreachable) as error:
-                return str(error)
-            return case.fault(answer, version)
+                found = str(error)
+            if found:
+                failed.set()
+            return found
 
         with ThreadPoolExecutor(2 * workers) as callers:
             for found in callers.map(fault, [*cases] * workers * _ROUNDS):
                 if found:
-                    callers.shutdown(cancel_futures=True)
                     raise RolloutFailed(f"golden answers of {version} are not met: {found}")
 
     def _take_over(self, version: str, workers: int, cases: Sequence[golden.Golden]) -> None:

@@ -114,10 +114,13 @@ class Server:
             time.sleep(0.1)
         raise self._failure(f"not READY within {_START_TIMEOUT_S} s")
 
-    def ended(self) -> int | None:
-        """Java's exit status, if it has ended."""
+    def ended(self, within_s: float = 0) -> int | None:
+        """Java's exit status, if it has ended or does so within that time."""
         assert self.process
-        return self.process.poll()
+        try:
+            return self.process.wait(within_s)
+        except subprocess.TimeoutExpired:
+            return None
 
     def memory(self) -> dict[str, int]:
         """Bytes of Java and of its workers together; what they share is divided (PSS)."""

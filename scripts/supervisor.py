@@ -140,14 +140,13 @@ class Supervisor:
     def _watch(self) -> str:
         """Returns the reason why the server has to be started anew."""
         while True:
-            if (status := self._server.ended()) is not None:
-                return f"the server ended with status {status}"
             if self._probe():
                 self._answered_at = time.monotonic()
             elif (silent_s := self._silent_s()) > self._patience_s:
                 return f"no worker has answered for {silent_s:.0f} s"
             _notify("WATCHDOG=1")
-            time.sleep(_PROBE_EVERY_S)
+            if (status := self._server.ended(within_s=_PROBE_EVERY_S)) is not None:
+                return f"the server ended with status {status}"
 
     def _probe(self) -> bool:
         try:

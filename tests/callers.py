@@ -1,4 +1,4 @@
-"""Callers that ask without pause while something happens to the server."""
+"""Callers that ask all the time while something happens to the server."""
 
 import threading
 import time
@@ -9,6 +9,8 @@ from contextlib import contextmanager
 import requests
 
 from conftest import RunningServer
+
+_PAUSE_S = 0.02  # which leaves the cores time for what is to happen
 
 
 class Callers:
@@ -44,6 +46,7 @@ def calling(server: RunningServer, film: bytes, count: int = 8) -> Iterator[Call
         with requests.Session() as session:
             while not stop.is_set():
                 seen.ask(lambda: session.post(server.url, headers=headers, data=film, timeout=60))
+                time.sleep(_PAUSE_S)
 
     threads = [threading.Thread(target=call) for _ in range(count)]
     for each in threads:

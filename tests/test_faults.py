@@ -16,6 +16,7 @@ import requests
 from archives import altered, entry
 from callers import calling
 from chest_xray.records import ACCESS
+from conftest import start_server
 from state import Entry, State
 from supervisor import Supervisor
 
@@ -40,11 +41,21 @@ def answers(server, film):
         return False
 
 
-@pytest.fixture
-def running(start, tmp_path):
-    server = start(tmp_path, CHEST_XRAY_PATIENCE_S="5")
-    server.wait_ready()
-    return server
+@pytest.fixture(scope="module")
+def running(store, tmp_path_factory):
+    """A server that comes back from one test for the next."""
+    server = start_server(
+        tmp_path_factory.mktemp("faults"),
+        TS_MODEL_STORE=str(store),
+        TS_DEFAULT_WORKERS_PER_MODEL="2",
+        CHEST_XRAY_ANSWER_OUT_OF_DISTRIBUTION="true",
+        CHEST_XRAY_PATIENCE_S="2",
+    )
+    try:
+        server.wait_ready()
+        yield server
+    finally:
+        server.stop(signal.SIGKILL)
 
 
 def test_killed_workers_under_load(running, film):
@@ -63,17 +74,6 @@ def test_killed_workers_under_load(running, film):
     assert seen.answers["3.0"] > 50
 
 
-def test_java_killed(running, film):
-    os.kill(*running.pids(b"ModelServer"), signal.SIGKILL)
-    wait_until(lambda: not answers(running, film))
-    seconds = wait_until(lambda: answers(running, film))
-    print(f"answers again after {seconds:.1f} s")
-    assert "status -9: it is started anew" in running.errors
-    assert running.script("manage.py", "ready").returncode == 0
-    running.stop()
-    assert not running.processes()
-
-
 def test_workers_that_hang(running, film):
     """TorchServe itself would wait a minute for each batch."""
     for pid in running.pids(WORKER):
@@ -82,6 +82,18 @@ def test_workers_that_hang(running, film):
     wait_until(lambda: "it is started anew" in running.errors)
     wait_until(lambda: answers(running, film))
     assert re.search(r"no worker has answered for \d+ s", running.errors)
+
+
+def test_java_killed(running, film):
+    wait_until(lambda: requests.get(f"{running.instance.monitor_url}/ready", timeout=5).ok)
+    os.kill(*running.pids(b"ModelServer"), signal.SIGKILL)
+    wait_until(lambda: not answers(running, film))
+    seconds = wait_until(lambda: answers(running, film))
+    print(f"answers again after {seconds:.1f} s")
+    assert "status -9: it is started anew" in running.errors
+    assert running.script("manage.py", "ready").returncode == 0
+    running.stop()
+    assert not running.processes()
 
 
 NO_MEMORY = b"""
@@ -109,7 +121,7 @@ def test_workers_that_have_no_memory(start, tmp_path, store, film):
     code += NO_MEMORY.replace(b"FLAG", repr(str(flag)).encode())
     (tmp_path / "store").mkdir()
     altered(good, tmp_path / "store" / good.name, {"chest_xray_handler.py": code})
-    server = start(tmp_path, TS_MODEL_STORE=str(tmp_path / "store"), CHEST_XRAY_PATIENCE_S="4")
+    server = start(tmp_path, TS_MODEL_STORE=str(tmp_path / "store"), CHEST_XRAY_PATIENCE_S="2")
     server.wait_ready()
     assert answers(server, film)
     flag.touch()

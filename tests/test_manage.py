@@ -95,7 +95,7 @@ def test_exit_status(server, arguments, status):
 def test_a_version_that_cannot_load_is_not_kept(server, tmp_path):
     good = archive.build("3.6", weights_path("3.0"), tmp_path)
     built = altered(good, tmp_path / "broken.mar", {"chest_xray_handler.py": b"import nothing"})
-    run = server.script("manage.py", "register", str(built), "--workers", "1", "--timeout", "8")
+    run = server.script("manage.py", "register", str(built), "--workers", "1", "--timeout", "4")
     assert run.returncode == 1
     assert list(server.table()) == ["3.0"]
     assert server.table()["3.0"]["ready"]

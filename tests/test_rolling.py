@@ -19,6 +19,8 @@ from test_edge import needs_nginx, start_edge
 
 pytestmark = [pytest.mark.e2e, needs_nginx]
 
+PAUSE_S = 0.02  # which leaves the cores time for the instances to start
+
 
 class Balancer:
     """Gives every connection to the next of the instances that are ready, as a Service does."""
@@ -106,13 +108,13 @@ def test_no_request_is_lost(start, tmp_path, film, monkeypatch):
                 answers[answer.status_code] += 1
             except requests.RequestException as error:
                 answers[type(error).__name__] += 1
+            time.sleep(PAUSE_S)
 
     callers = [threading.Thread(target=call) for _ in range(6)]
     for each in callers:
         each.start()
     try:
-        for index, name in enumerate(("a2", "b2")):
-            new = Pod(start, tmp_path / name)
+        for index, new in enumerate([Pod(start, tmp_path / name) for name in ("a2", "b2")]):
             new.wait_ready()
             balancer.ports = [*balancer.ports, new.edge.port]
             old, pods[index] = pods[index], new

@@ -71,33 +71,35 @@ def test_a_bare_name_is_a_file_here_or_one_of_the_model_store(
 
 
 def bad_archives(good, folder):
-    """Archives that must not take over, each with what is said of it."""
+    """Archives that must not take over, each with what is said of it, and when: the last one never
+    gets READY."""
     data = good.read_bytes()
     corrupt = folder / "corrupt.mar"
     corrupt.write_bytes(data[: len(data) // 2])
-    yield corrupt, "is no archive"
+    yield corrupt, "is no archive", 8
     damaged = folder / "damaged.mar"
     middle = data.index(b"golden.json") + 40_000
     damaged.write_bytes(data[:middle] + b"xxxx" + data[middle + 4 :])
-    yield damaged, "is damaged"
+    yield damaged, "is damaged", 8
     answers = json.loads(entry(good, "golden.json"))
     answers[1]["probabilities"] = {"normal": 0.2, "pneumonia": 0.2, "covid-19": 0.6}
     other = json.dumps(answers).encode()
-    yield altered(good, folder / "other.mar", {"golden.json": other}), "golden answers"
+    yield altered(good, folder / "other.mar", {"golden.json": other}), "golden answers", 8
     handler = entry(good, "chest_xray_handler.py").replace(
         b"            return self._handle(data, context)",
         b"            time.sleep(600)\n            return self._handle(data, context)",
     )
     assert b"sleep(600)" in handler
-    yield altered(good, folder / "hangs.mar", {"chest_xray_handler.py": handler}), "no answer"
+    yield altered(good, folder / "hangs.mar", {"chest_xray_handler.py": handler}), "no answer", 8
     broken = altered(good, folder / "broken.mar", {"chest_xray_handler.py": b"import nothing"})
-    yield broken, "workers are"
+    yield broken, "workers are", 4
 
 
 def test_bad_versions_do_not_take_over(managed, second_version, tmp_path, film):
     with calling(managed, film, count=2) as seen:
-        for path, said in bad_archives(second_version, tmp_path):
-            run = manage(managed, "rollout", str(path), "--workers", "1", "--timeout", "8")
+        for path, said, limit_s in bad_archives(second_version, tmp_path):
+            limit = ("--workers", "1", "--timeout", str(limit_s))
+            run = manage(managed, "rollout", str(path), *limit)
             assert run.returncode == 1, path
             assert said in run.stderr, run.stderr
             assert list(managed.table()) == ["3.0"]

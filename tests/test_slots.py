@@ -4,12 +4,14 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 
 import pytest
 
 from chest_xray.slots import Slots, cores
 
+HOUR_NS = 3_600_000_000_000
 HOLDER = """
 import sys, time
 from chest_xray.slots import Slots
@@ -117,13 +119,14 @@ def test_share_uses_the_spare_slots_and_keeps_the_order(tmp_path, monkeypatch):
 
 def test_a_slot_that_another_has_just_left_is_not_spare(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr("chest_xray.slots._LATELY_NS", 500_000_000)
+    monkeypatch.setattr("chest_xray.slots._LATELY_NS", HOUR_NS)
     slots, other = Slots(2), Slots(2)
     with ExitStack() as stack:
         stack.enter_context(slots.one())
         stack.enter_context(other.one())
     assert len(slots.share(list, [0, 1])) == 1
-    time.sleep(0.6)
+    for path in tmp_path.glob("chest-xray-slot-[01]"):
+        os.utime(path, (0, 0))
     for _ in range(3):  # its own spare ones stay spare
         assert len(slots.share(list, [0, 1])) == 2
     slots.close()
@@ -133,21 +136,14 @@ def test_a_slot_that_another_has_just_left_is_not_spare(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("items", "parts"), [(7, 1), (15, 1), (16, 2), (100, 3)])
 def test_in_turn_waits_for_as_many_slots_as_the_items_fill(tmp_path, monkeypatch, items, parts):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("chest_xray.slots._LATELY_NS", HOUR_NS)  # none is spare
     slots, other = Slots(3), Slots(3)
-    held = threading.Event()
-
-    def hold():
+    with ThreadPoolExecutor(1) as sharer:
         with other.one(), other.one():
-            held.set()
-            time.sleep(0.3)
-
-    holder = threading.Thread(target=hold)
-    holder.start()
-    held.wait()
-    start = time.monotonic()
-    assert len(slots.share(list, list(range(items)), in_turn=True)) == parts
-    assert (time.monotonic() - start > 0.2) is (parts > 1)
-    holder.join()
+            shared = sharer.submit(slots.share, list, list(range(items)), in_turn=True)
+            done, _ = wait([shared], timeout=0.3 if parts > 1 else 60)
+            assert bool(done) is (parts == 1)
+        assert len(shared.result()) == parts
     slots.close()
     other.close()
 
