@@ -188,7 +188,10 @@ def _command(scratch: Path, store: Path) -> list[str]:
         # The workers need the cores: one compiler and one collector that do less in the background.
         "-XX:TieredStopAtLevel=1",
         "-XX:+UseSerialGC",
-        "-Xms64m",
+        # Room for the bodies of many callers: if the young generation is small, they survive it, and
+        # Java takes twice the memory for what nobody needs any more.
+        "-Xmn64m",
+        "-Xms96m",
         "-cp",
         str(home / "frontend" / "*"),
         "org.pytorch.serve.ModelServer",
