@@ -188,8 +188,8 @@ def _command(scratch: Path, store: Path) -> list[str]:
         # The workers need the cores: one compiler and one collector that do less in the background.
         "-XX:TieredStopAtLevel=1",
         "-XX:+UseSerialGC",
-        # Room for the bodies of many callers: if the young generation is small, they survive it, and
-        # Java takes twice the memory for what nobody needs any more.
+        # Room for the bodies of many callers: those that outlive a small young generation take
+        # twice the memory, long after their callers have gone.
         "-Xmn64m",
         "-Xms96m",
         "-cp",
