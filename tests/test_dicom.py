@@ -3,8 +3,10 @@
 import os
 import signal
 import time
+from contextlib import suppress
 
 import numpy as np
+import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -258,6 +260,28 @@ def test_a_process_that_was_killed_is_replaced(decoder):
     agree(decoder.decode(dicom(FILM)).gray)
     os.kill(decoder._process.pid, signal.SIGKILL)
     agree(decoder.decode(dicom(FILM)).gray)
+
+
+def fork_of(decoder):
+    """The process that has read a file last and will read the next one."""
+    agree(decoder.decode(dicom(FILM)).gray)
+    [fork] = psutil.Process(decoder._process.pid).children()
+    return fork.pid
+
+
+@pytest.mark.parametrize("other", [dicom(FILM, "JPEG 2000"), dicom(FILM, "deflated"), b"DICM" * 99])
+def test_no_file_meets_what_a_library_or_damage_left_behind(decoder, other):
+    first = fork_of(decoder)
+    assert fork_of(decoder) == first
+    with suppress(InputError):
+        decoder.decode(other)
+    assert fork_of(decoder) != first
+
+
+def test_a_fork_that_was_killed_while_it_waited_is_replaced(decoder):
+    for _ in range(3):
+        os.kill(fork_of(decoder), signal.SIGKILL)
+        agree(decoder.decode(dicom(FILM, "RLE")).gray)
 
 
 SAMPLES = [dicom(FILM, syntax) for syntax in ("explicit", *COMPRESSED)]

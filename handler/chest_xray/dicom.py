@@ -7,6 +7,8 @@ read, and nothing but the picture and our own words leaves this module.
 
 import io
 import warnings
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,10 +22,9 @@ from pydicom.pixels.utils import pixel_array
 from chest_xray.errors import InputError
 from chest_xray.image import Picture, too_many
 
+_PLAIN = {uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian}
 _TRANSFER_SYNTAXES = {
-    uid.ImplicitVRLittleEndian,
-    uid.ExplicitVRLittleEndian,
-    uid.ExplicitVRBigEndian,
+    *_PLAIN,
     uid.DeflatedExplicitVRLittleEndian,
     uid.RLELossless,
     uid.JPEGBaseline8Bit,
@@ -75,6 +76,7 @@ _OTHER_MODALITIES = {
     "RTIMAGE", "RTPLAN", "RTRECORD", "RTSTRUCT", "RWV", "SEG", "SM", "SMR", "SR", "SRF", "STAIN",
     "TG", "US", "VA", "VF", "XA", "XC",
 }  # fmt: skip
+_ROWS = 32
 _DEPTHS = (8, 10, 12, 14, 16)  # bits per pixel that detectors have
 
 
@@ -103,6 +105,12 @@ def decode_dicom(data: bytes, max_pixels: int) -> Picture:
         # Damaged files make pydicom and its decoders raise almost anything.
         message = "The DICOM file is damaged or cut off."
         raise InputError("corrupt_image", message) from None
+
+
+def is_plain(data: bytes) -> bool:
+    """Whether a file is decoded without the help of any library of C++: it is not compressed."""
+    start = pydicom.dcmread(io.BytesIO(data), stop_before_pixels=True, specific_tags=["Modality"])
+    return start.file_meta.TransferSyntaxUID in _PLAIN
 
 
 def _decode(data: bytes, max_pixels: int) -> Picture:
@@ -153,16 +161,34 @@ def _of_samples(pixels: NDArray[Any], ds: Dataset) -> NDArray[np.uint8]:
     values = np.arange(1 << bits)
     if signed:
         values[1 << (bits - 1) :] -= 1 << bits
-    used = np.zeros(1 << bits, bool)
-    used[index] = True
     padding = _padding(ds, values)
-    table = _brightness(ds, values, used & ~padding)
+    table = _brightness(ds, values, partial(_largest, index, padding))
     if ds.PhotometricInterpretation == "MONOCHROME1":
         table = 1 - table
     table[padding] = 0
     # Every shade has the same share of the range: an 8-bit film that was widened to any depth, by
     # shifting or by scaling, comes back exactly, as it does from a 16-bit PNG.
-    return np.asarray((table * 256).clip(0, 255).astype(np.uint8)[index])
+    return _through((table * 256).clip(0, 255).astype(np.uint8), index)
+
+
+def _through(table: NDArray[np.uint8], index: NDArray[np.integer]) -> NDArray[np.uint8]:
+    """``table[index]``, a few rows at a time: numpy widens what it takes as an index to 8 bytes."""
+    gray = np.empty(index.shape, np.uint8)
+    for start in range(0, len(index), _ROWS):
+        rows = slice(start, start + _ROWS)
+        np.take(table, index[rows], out=gray[rows], mode="clip")  # none is outside
+    return gray
+
+
+def _largest(
+    index: NDArray[np.integer], padding: NDArray[np.bool_], values: NDArray[np.float64]
+) -> float:
+    """The largest of the values that occur in the picture; minus infinity if it is all padding."""
+    if not padding.any() and (np.diff(values) >= 0).all():
+        return float(values[index.max()])
+    used = np.zeros(values.shape, bool)
+    used[index] = True
+    return float(values[used & ~padding].max(initial=-np.inf))
 
 
 def _padding(ds: Dataset, values: NDArray[np.integer]) -> NDArray[np.bool_]:
@@ -175,9 +201,10 @@ def _padding(ds: Dataset, values: NDArray[np.integer]) -> NDArray[np.bool_]:
 
 
 def _brightness(
-    ds: Dataset, stored: NDArray[np.integer], used: NDArray[np.bool_]
+    ds: Dataset, stored: NDArray[np.integer], largest: Callable[[NDArray[np.float64]], float]
 ) -> NDArray[np.float64]:
-    """0 to 1 for every possible stored value; ``used`` says which ones occur."""
+    """0 to 1 for every possible stored value; ``largest`` tells what the values that occur in the
+    picture go up to."""
     values = stored.astype(np.float64)
     if sequence := ds.get("ModalityLUTSequence"):
         values, low, high = _look_up(sequence[0], values, ds)
@@ -190,9 +217,8 @@ def _brightness(
         values, low, high = _look_up(sequence[0], values, ds)
     elif (window := _window(ds, values)) is not None:
         return window
-    elif low == 0 and used.any():
+    elif low == 0 and (most := largest(values)) >= 0:
         # Files without a window often declare 16 bits for a detector that has fewer.
-        most = float(values[used].max())
         high = min([high, *(float(2**depth - 1) for depth in _DEPTHS if most < 2**depth)])
     if not high > low:
         raise ValueError("no range")

@@ -1,21 +1,22 @@
 """DICOM decoding in a process of its own: damaged files abort the decoders' C++ code.
 
-The worker starts one process at its first DICOM file and keeps it. For every file that process
-forks once: the fork decodes within limits of time and memory, answers and ends. What goes wrong in
-it, from a crash to an endless loop, is one damaged image to the worker, and neither its memory nor
-its log sees anything of the file.
+The worker starts one process at its first DICOM file and keeps it. That process forks; the fork
+decodes within limits of time and memory, and answers. What goes wrong in it, from a crash to an
+endless loop, is one damaged image to the worker, and neither its memory nor its log sees anything
+of the file. After a file that other people's C++ has read, or that is damaged, the fork ends and
+another takes its place, so that no file finds what another may have left; files that are not
+compressed are read by Python alone, and come one after the other, since a fork takes longer.
 """
 
 import json
+import mmap
 import os
 import resource
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import Any
@@ -25,6 +26,9 @@ import numpy as np
 from chest_xray.errors import InputError
 from chest_xray.image import Picture
 from chest_xray.settings import Settings
+
+_WAITING, _DECODING, _ANSWERING = range(3)
+"""What a fork was doing when it ended."""
 
 
 class DicomDecoder:
@@ -91,44 +95,61 @@ class DicomDecoder:
 
 
 def _serve(pipe: Connection, limits: dict[str, Any]) -> None:
-    """The other end: a fork per file, until the worker hangs up."""
-    from chest_xray.dicom import decode_dicom  # here, so that the worker is spared its memory
+    """The other end: one fork after the other answers, until the worker hangs up."""
+    import chest_xray.dicom  # noqa: F401  here, so that the worker is spared its memory
 
-    with suppress(EOFError, OSError):
-        while True:
-            data = pipe.recv_bytes()
-            fork = os.fork()
-            if fork == 0:
-                _answer(pipe, partial(decode_dicom, data, limits["max_pixels"]), limits)
-            if os.waitpid(fork, 0)[1] != 0:
-                _send_error(pipe, _damaged())
+    phase = mmap.mmap(-1, 1)  # which a fork shares
+    while True:
+        phase[0] = _WAITING
+        if (fork := os.fork()) == 0:
+            _answer(pipe, limits, phase)
+        if os.waitpid(fork, 0)[1] == 0:
+            continue
+        if phase[0] != _DECODING:
+            return  # the worker has gone; or who knows how much was said: it starts another process
+        _send(pipe, _error(_damaged()))
 
 
-def _answer(pipe: Connection, decode: Callable[[], Picture], limits: dict[str, Any]) -> None:
-    """Decode and answer, in the fork; ends the process in any case."""
+def _answer(pipe: Connection, limits: dict[str, Any], phase: mmap.mmap) -> None:
+    """Decode and answer, in a fork, for as long as Python alone has read what was sent; ends the
+    process in any case."""
+    from chest_xray.dicom import decode_dicom, is_plain
+
     status = 1
     try:
         resource.setrlimit(resource.RLIMIT_AS, (limits["memory"], limits["memory"]))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        signal.setitimer(signal.ITIMER_REAL, limits["seconds"])  # kills, even inside C code
-        try:
-            picture = decode()
-        except InputError as error:
+        plain = True
+        while plain:
+            data = pipe.recv_bytes()
+            phase[0] = _DECODING
+            signal.setitimer(signal.ITIMER_REAL, limits["seconds"])  # kills, even inside C code
+            try:
+                picture = decode_dicom(data, limits["max_pixels"])
+                plain = is_plain(data)
+                answer = {"shape": picture.gray.shape, "warnings": picture.warnings}
+                parts = [json.dumps(answer).encode(), picture.gray.tobytes()]
+            except InputError as error:
+                plain = False
+                parts = [_error(error)]
             signal.setitimer(signal.ITIMER_REAL, 0)
-            _send_error(pipe, error)
-        else:
-            body = picture.gray.tobytes()
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            answer = {"shape": picture.gray.shape, "warnings": picture.warnings}
-            pipe.send_bytes(json.dumps(answer).encode())
-            pipe.send_bytes(body)
+            phase[0] = _ANSWERING
+            _send(pipe, *parts)
+            phase[0] = _WAITING
         status = 0
+    except (EOFError, OSError):
+        pass  # the worker has hung up
     finally:
         os._exit(status)
 
 
-def _send_error(pipe: Connection, error: InputError) -> None:
-    pipe.send_bytes(json.dumps({"code": error.code, "message": error.message}).encode())
+def _send(pipe: Connection, *parts: bytes) -> None:
+    for part in parts:
+        pipe.send_bytes(part)
+
+
+def _error(error: InputError) -> bytes:
+    return json.dumps({"code": error.code, "message": error.message}).encode()
 
 
 def _damaged() -> InputError:
@@ -137,4 +158,5 @@ def _damaged() -> InputError:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the worker's to answer
-    _serve(Connection(int(sys.argv[1])), json.loads(sys.argv[2]))
+    with suppress(OSError):
+        _serve(Connection(int(sys.argv[1])), json.loads(sys.argv[2]))
