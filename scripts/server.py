@@ -192,6 +192,9 @@ def _command(scratch: Path, store: Path) -> list[str]:
         # twice the memory, long after their callers have gone.
         "-Xmn64m",
         "-Xms96m",
+        # Netty's pools, of which each takes memory: as many as few and short requests need.
+        "-Dio.netty.allocator.numDirectArenas=1",
+        "-Dio.netty.allocator.numHeapArenas=1",
         "-cp",
         str(home / "frontend" / "*"),
         "org.pytorch.serve.ModelServer",
