@@ -259,6 +259,7 @@ def test_an_endless_decoder_is_stopped():
 def test_a_process_that_was_killed_is_replaced(decoder):
     agree(decoder.decode(dicom(FILM)).gray)
     os.kill(decoder._process.pid, signal.SIGKILL)
+    decoder._process.wait()  # its fork would answer until it is known to be dead
     agree(decoder.decode(dicom(FILM)).gray)
 
 

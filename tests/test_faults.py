@@ -49,7 +49,7 @@ def running(store, tmp_path_factory):
         TS_MODEL_STORE=str(store),
         TS_DEFAULT_WORKERS_PER_MODEL="2",
         CHEST_XRAY_ANSWER_OUT_OF_DISTRIBUTION="true",
-        CHEST_XRAY_PATIENCE_S="2",
+        CHEST_XRAY_PATIENCE_S="3",
     )
     try:
         server.wait_ready()
