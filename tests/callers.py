@@ -10,7 +10,7 @@ import requests
 
 from conftest import RunningServer
 
-_PAUSE_S = 0.02  # which leaves the cores time for what is to happen
+PAUSE_S = 0.02  # which leaves the cores time for what is to happen
 
 
 class Callers:
@@ -46,7 +46,7 @@ def calling(server: RunningServer, film: bytes, count: int = 8) -> Iterator[Call
         with requests.Session() as session:
             while not stop.is_set():
                 seen.ask(lambda: session.post(server.url, headers=headers, data=film, timeout=60))
-                time.sleep(_PAUSE_S)
+                time.sleep(PAUSE_S)
 
     threads = [threading.Thread(target=call) for _ in range(count)]
     for each in threads:

@@ -307,9 +307,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def start(store: Path, web: WebServer) -> Iterator[Callable[..., RunningServer]]:
-    """start_server for one test, which may forget about stopping."""
+def _start(store: Path, web: WebServer) -> Iterator[Callable[..., RunningServer]]:
+    """start_server for a test, or for the tests of a module, which may forget about stopping."""
     started: list[RunningServer] = []
 
     def starter(*arguments: Any, **environment: str) -> RunningServer:
@@ -326,6 +325,10 @@ def start(store: Path, web: WebServer) -> Iterator[Callable[..., RunningServer]]
     yield starter
     for one in started:
         one.stop(signal.SIGKILL)  # at once; whoever looks after it clears up
+
+
+start = pytest.fixture(_start)
+start_for_all = pytest.fixture(_start, scope="module")
 
 
 @pytest.fixture(scope="session")

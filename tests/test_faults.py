@@ -16,7 +16,6 @@ import requests
 from archives import altered, entry
 from callers import calling
 from chest_xray.records import ACCESS
-from conftest import start_server
 from state import Entry, State
 from supervisor import Supervisor
 
@@ -42,20 +41,11 @@ def answers(server, film):
 
 
 @pytest.fixture(scope="module")
-def running(store, tmp_path_factory):
+def running(start_for_all, tmp_path_factory):
     """A server that comes back from one test for the next."""
-    server = start_server(
-        tmp_path_factory.mktemp("faults"),
-        TS_MODEL_STORE=str(store),
-        TS_DEFAULT_WORKERS_PER_MODEL="2",
-        CHEST_XRAY_ANSWER_OUT_OF_DISTRIBUTION="true",
-        CHEST_XRAY_PATIENCE_S="3",
-    )
-    try:
-        server.wait_ready()
-        yield server
-    finally:
-        server.stop(signal.SIGKILL)
+    server = start_for_all(tmp_path_factory.mktemp("faults"), CHEST_XRAY_PATIENCE_S="3")
+    server.wait_ready()
+    return server
 
 
 def test_killed_workers_under_load(running, film):

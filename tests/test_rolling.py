@@ -14,12 +14,11 @@ from contextlib import suppress
 import pytest
 import requests
 
+from callers import PAUSE_S
 from conftest import ROOT
 from test_edge import needs_nginx, start_edge
 
 pytestmark = [pytest.mark.e2e, needs_nginx]
-
-PAUSE_S = 0.02  # which leaves the cores time for the instances to start
 
 
 class Balancer:
