@@ -10,7 +10,7 @@ from threading import Event
 
 import golden
 from archive import verify, version_of
-from chest_xray.busy import is_busy
+from chest_xray.busy import is_busy, last_answer
 from instance import Instance
 from state import State
 from torchserve_client import ServerError, ServerUnreachable, TorchServeClient, Version
@@ -96,15 +96,15 @@ class Rollout:
         return self._remember(now.version)
 
     def drain(self, version: str) -> bool:
-        """Wait until nothing of a version is queued or at work; False if that never came."""
+        """Wait until nothing of a version is queued or at work, nor was a moment ago; False if that
+        never came."""
         scratch = self._instance.scratch
-        deadline = time.monotonic() + self._timeout_s
-        quiet_since = None
-        while time.monotonic() < deadline:
+        start = quiet_since = time.monotonic()
+        answered = last_answer(scratch, version)
+        while time.monotonic() - start < self._timeout_s:
             queued = self._client.describe(version=version)["jobQueueStatus"]["pendingRequests"]
-            if queued or is_busy(scratch, version):
-                quiet_since = None
-            elif quiet_since is None:
+            before, answered = answered, last_answer(scratch, version)
+            if queued or answered != before or is_busy(scratch, version):
                 quiet_since = time.monotonic()
             elif time.monotonic() - quiet_since >= _QUIET_S:
                 return True

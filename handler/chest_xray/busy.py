@@ -30,13 +30,14 @@ class Busy:
         os.utime(self._file)
 
 
-def last_answer(folder: Path) -> int:
+def last_answer(folder: Path, version: str = "*") -> int:
     """The time of the last answer of any version, in ns; 0 if there was none.
 
     Args:
         folder: the workers' temporary directory.
+        version: the only one to look at.
     """
-    files = folder.glob(_path(folder, "*").name)
+    files = folder.glob(_path(folder, version).name)
     return max((path.stat().st_mtime_ns for path in files), default=0)
 
 
