@@ -33,7 +33,7 @@ def test_slow_rows_cost_their_deadline_and_no_more(web, loader):
     quick = Request(ImageUrl(web.add("/batch/quick", FILM)))
     start = time.monotonic()
     batch = loaded(loader, [*slow, quick, Request(InlineImage(FILM))])
-    assert time.monotonic() - start < 1.5
+    assert time.monotonic() - start < 1.0 + 1.0  # not 5 s, one after the other
     assert codes(batch) == ["upstream_timeout"] * 5 + [None] * 2
     assert batch.values.shape == (2, 1, 224, 224)
 

@@ -20,6 +20,7 @@ from hostile_urls import fill
 
 LIMIT = 100_000
 TIMEOUT = 1.0
+GRACE = 1.0  # until an answer that comes at the deadline is there, as of the server itself
 
 
 def fetcher_for(*hosts, **settings):
@@ -42,7 +43,7 @@ def code_of(fetcher, url):
     start = time.monotonic()
     with pytest.raises(InputError) as caught:
         get(fetcher, url)
-    assert time.monotonic() - start < TIMEOUT + 0.5
+    assert time.monotonic() - start < TIMEOUT + GRACE
     assert "127.0.0.1" not in caught.value.message
     return caught.value.code
 
