@@ -13,7 +13,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -155,6 +155,27 @@ def alone() -> Iterator[Alone]:
     listener = Alone()
     yield listener
     listener.close()
+
+
+@contextmanager
+def on_time(seconds: float, grace_s: float = 0.5) -> Iterator[None]:
+    """What happens inside ends within so many seconds and the grace, which begins when a thread
+    that waits for no more than the first wakes: a machine that stops for a moment holds up both."""
+    done, late = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        done.wait(seconds)
+        if not done.wait(grace_s):
+            late.set()
+
+    watch = threading.Thread(target=wait)
+    watch.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watch.join()
+    assert not late.is_set()
 
 
 def free_ports(count: int) -> list[int]:

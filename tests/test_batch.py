@@ -8,6 +8,7 @@ from chest_xray.batch import ImageLoader
 from chest_xray.errors import InputError
 from chest_xray.request import ImageUrl, InlineImage, Request
 from chest_xray.settings import Settings
+from conftest import on_time
 from dicoms import dicom
 from films import draw_film, encode
 from offline import loaded
@@ -31,9 +32,8 @@ def test_slow_rows_cost_their_deadline_and_no_more(web, loader):
         Request(ImageUrl(web.add_drip(f"/batch/slow/{index}", seconds=10))) for index in range(5)
     ]
     quick = Request(ImageUrl(web.add("/batch/quick", FILM)))
-    start = time.monotonic()
-    batch = loaded(loader, [*slow, quick, Request(InlineImage(FILM))])
-    assert time.monotonic() - start < 1.0 + 1.0  # not 5 s, one after the other
+    with on_time(1.0):
+        batch = loaded(loader, [*slow, quick, Request(InlineImage(FILM))])
     assert codes(batch) == ["upstream_timeout"] * 5 + [None] * 2
     assert batch.values.shape == (2, 1, 224, 224)
 
