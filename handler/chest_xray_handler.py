@@ -19,6 +19,7 @@ from chest_xray.busy import Busy
 from chest_xray.checksum import verify_weights
 from chest_xray.errors import InputError
 from chest_xray.explanation import heatmaps, overlay
+from chest_xray.keeper import Keeper
 from chest_xray.labels import LABELS
 from chest_xray.prediction import Prediction
 from chest_xray.records import Records
@@ -62,10 +63,11 @@ class ChestXrayHandler(ImageClassifier):  # type: ignore[misc]
             raise ValueError(f"index_to_name.json says {names}, the code says {LABELS}")
         self.serving = serving_form(self.model, self.device, self.settings.bfloat16)
         warm_up(self.serving)
+        self.keeper = Keeper()
 
     def handle(self, data: Sequence[Any], context: Any) -> list[dict[str, Any] | bytes]:
         """One body per row, in order, and its status and content type set on ``context``."""
-        with self.busy.hold():
+        with self.keeper.at_work(), self.busy.hold():
             return self._handle(data, context)
 
     def _handle(self, data: Sequence[Any], context: Any) -> list[dict[str, Any] | bytes]:

@@ -117,6 +117,7 @@ class Server:
     def ended(self, within_s: float = 0) -> int | None:
         """Java's exit status, if it has ended or does so within that time."""
         assert self.process
+        _reap(self.process.pid)
         try:
             return self.process.wait(within_s)
         except subprocess.TimeoutExpired:
@@ -241,6 +242,16 @@ def gpus() -> int:
     listed = subprocess.run([command, "-L"], capture_output=True, text=True, check=False).stdout
     count = sum(line.startswith("GPU ") for line in listed.splitlines())
     return min(count, int(given)) if given else count
+
+
+def _reap(java: int) -> None:
+    """Let go of children that have ended, but for Java: as process 1 of a container we inherit what
+    a killed worker had started."""
+    with suppress(ChildProcessError):
+        while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            if ended.si_pid == java:
+                break
+            os.waitpid(ended.si_pid, 0)
 
 
 def _pss(process: Path) -> int:

@@ -7,7 +7,9 @@ import re
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -16,6 +18,7 @@ import requests
 from archives import altered, entry
 from callers import calling
 from chest_xray.records import ACCESS
+from conftest import ROOT
 from state import Entry, State
 from supervisor import Supervisor
 
@@ -62,6 +65,63 @@ def test_killed_workers_under_load(running, film):
     assert set(seen.failures) <= {"status 500", "status 507"}
     assert sum(seen.failures.values()) <= 3 * 16
     assert seen.answers["3.0"] > 50
+
+
+def test_killed_while_a_batch_is_collected(start, tmp_path, store, film):
+    """TorchServe itself would never answer it; here it collects for half a second."""
+    good = store / "chest-xray-3.0.mar"
+    config = entry(good, "model-config.yaml")
+    patient = config.replace(b"maxBatchDelay: 1 ", b"maxBatchDelay: 500 ")
+    assert patient != config
+    (tmp_path / "store").mkdir()
+    altered(good, tmp_path / "store" / good.name, {"model-config.yaml": patient})
+    settings = {"TS_MODEL_STORE": str(tmp_path / "store"), "TS_DEFAULT_WORKERS_PER_MODEL": "1"}
+    server = start(tmp_path, **settings)
+    server.wait_ready()
+    assert answers(server, film)
+    headers = {**server.headers, "Content-Type": "image/png"}
+    status = 200
+    while status == 200:  # a busy machine may be late to kill
+        with ThreadPoolExecutor(1) as caller:
+            asked = caller.submit(requests.post, server.url, headers=headers, data=film, timeout=30)
+            time.sleep(0.2)
+            os.kill(*server.pids(WORKER), signal.SIGKILL)
+            status = asked.result().status_code
+        wait_until(lambda: answers(server, film))
+    assert status in (500, 507)
+
+
+ADOPTING = f"""
+import ctypes, runpy, sys
+ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER: orphans are given to it, as to process 1
+sys.path.insert(0, {str(ROOT / "scripts")!r})
+runpy.run_path({str(ROOT / "scripts" / "serve.py")!r}, run_name="__main__")
+"""
+
+
+def ended_children(parent):
+    """Those that nobody has asked for their status."""
+    count = 0
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            state, its_parent = path.read_text().rsplit(")", 1)[1].split()[:2]
+            count += state == "Z" and int(its_parent) == parent
+    return count
+
+
+def test_what_killed_workers_leave_in_a_container(start, tmp_path):
+    """Processes that each worker had started come to process 1, which is ours."""
+    script = tmp_path / "serve.py"
+    script.write_text(ADOPTING)
+    server = start(tmp_path, script)
+    server.wait_ready()
+    victims = server.pids(WORKER)
+    for victim in victims:
+        os.kill(victim, signal.SIGKILL)
+    for victim in victims:
+        wait_until(partial(server.is_whole, victim))
+    wait_until(lambda: not ended_children(server.process.pid))
+    wait_until(lambda: len(server.pids(b"keeper.py")) == len(victims))
 
 
 def test_workers_that_hang(running, film):
