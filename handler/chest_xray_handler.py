@@ -21,6 +21,7 @@ from chest_xray.errors import InputError
 from chest_xray.explanation import heatmaps, overlay
 from chest_xray.keeper import Keeper
 from chest_xray.labels import LABELS
+from chest_xray.leave import stand_still_if_told
 from chest_xray.prediction import Prediction
 from chest_xray.records import Records
 from chest_xray.request import Explanation, Headers, Request, parse_headers, parse_request
@@ -68,6 +69,8 @@ class ChestXrayHandler(ImageClassifier):  # type: ignore[misc]
     def handle(self, data: Sequence[Any], context: Any) -> list[dict[str, Any] | bytes]:
         """One body per row, in order, and its status and content type set on ``context``."""
         with self.keeper.at_work(), self.busy.hold():
+            if list(data) == [{}] and context.get_request_header(0, "describe") == "True":
+                stand_still_if_told()
             return self._handle(data, context)
 
     def _handle(self, data: Sequence[Any], context: Any) -> list[dict[str, Any] | bytes]:

@@ -1,10 +1,13 @@
 """As many workers as the load asks for: more while requests wait, fewer after a long calm."""
 
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from instance import Instance
+from scaling import scale
 from torchserve_client import ServerError, ServerUnreachable, TorchServeClient, Version
 
 _SAMPLE_S = 0.5
@@ -62,7 +65,7 @@ class Controller:
 
 
 def autoscale(
-    client: TorchServeClient,
+    instance: Instance,
     bounds: tuple[int, int],
     step: int,
     version: str | None,
@@ -78,29 +81,39 @@ def autoscale(
         raise ValueError(f"bounds {least} to {most} are none")
     if least % step or most % step:
         raise ValueError(f"bounds {least} to {most} are no multiples of {step}, one per GPU")
-    controllers: dict[str, Controller] = {}
-    queued: dict[str, list[int]] = {}
-    decide_at = time.monotonic() + _DECIDE_S
+    controllers: dict[str, Controller] = defaultdict(lambda: Controller(least, most, step))
     say(f"between {least} and {most} workers; Ctrl-C leaves as many as there are")
     while True:
-        time.sleep(_SAMPLE_S)
         try:
-            versions = [each for each in client.versions() if _meant(each, version)]
-            for each in versions:
-                queued.setdefault(each.version, []).append(each.queued)
-            if time.monotonic() < decide_at:
-                continue
-            decide_at = time.monotonic() + _DECIDE_S
-            for each in versions:
-                controller = controllers.setdefault(each.version, Controller(least, most, step))
-                samples = queued.pop(each.version)
-                mean = sum(samples) / len(samples)
-                target = controller.wanted(time.monotonic(), each.wanted, mean)
-                if target != each.wanted:
-                    say(f"{each.version}: {each.wanted} -> {target} workers, {mean:.0f} queued")
-                    client.scale(target, each.version)
-        except (ServerError, ServerUnreachable) as error:  # it may be starting anew
+            # A client anew: a server that was started anew has other keys.
+            _decide(TorchServeClient.of(instance), instance, controllers, version, say)
+        except (ServerError, ServerUnreachable, TimeoutError) as error:  # it may be starting
             say(f"no answer: {error}")
+            time.sleep(_SAMPLE_S)
+
+
+def _decide(
+    client: TorchServeClient,
+    instance: Instance,
+    controllers: Mapping[str, Controller],
+    version: str | None,
+    say: Callable[[str], None],
+) -> None:
+    """Look at the queues for a while, and change what is to be changed."""
+    queued: dict[str, list[int]] = defaultdict(list)
+    decide_at = time.monotonic() + _DECIDE_S
+    while time.monotonic() < decide_at:
+        time.sleep(_SAMPLE_S)
+        versions = [each for each in client.versions() if _meant(each, version)]
+        for each in versions:
+            queued[each.version].append(each.queued)
+    for each in versions:
+        samples = queued[each.version]
+        mean = sum(samples) / len(samples)
+        target = controllers[each.version].wanted(time.monotonic(), each.wanted, mean)
+        if target != each.wanted:
+            say(f"{each.version}: {each.wanted} -> {target} workers, {mean:.0f} queued")
+            scale(client, instance, target, each.version, say=say)
 
 
 def _meant(each: Version, version: str | None) -> bool:

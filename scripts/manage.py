@@ -31,6 +31,7 @@ from rich.console import Console
 from rich.table import Table
 
 import golden
+import scaling
 from autoscale import autoscale
 from canary import compare
 from chest_xray.slots import cores
@@ -107,10 +108,12 @@ def scale(client: TorchServeClient, args: argparse.Namespace) -> Any:
     if args.auto:
         step = max(1, gpus())
         bounds = args.min or step, args.max or max(step, default_workers())
-        return autoscale(client, bounds, step, args.version, _say)
+        return autoscale(Instance.find(), bounds, step, args.version, _say)
     if args.workers > 2 * cores():
         _say(f"{args.workers} workers will share {cores()} cores: expect no more speed")
-    client.scale_step_by_step(args.workers, args.version, args.model, args.timeout)
+    scaling.scale(
+        client, Instance.find(), args.workers, args.version, args.model, args.timeout, _say
+    )
     return client.versions(args.model)
 
 

@@ -12,6 +12,7 @@ import golden
 from archive import verify, version_of
 from chest_xray.busy import is_busy, last_answer
 from instance import Instance
+from scaling import scale
 from state import State
 from torchserve_client import ServerError, ServerUnreachable, TorchServeClient, Version
 
@@ -139,7 +140,7 @@ class Rollout:
                     raise RolloutFailed(f"golden answers of {version} are not met: {found}")
 
     def _take_over(self, version: str, workers: int, cases: Sequence[golden.Golden]) -> None:
-        self._client.scale_step_by_step(workers, version, timeout_s=self._timeout_s)
+        self._scale(workers, version)
         self._say(f"asking {version} the golden pictures")
         self.check(version, workers, cases)
         self._client.set_default(version)
@@ -151,9 +152,12 @@ class Rollout:
         if not self.drain(version):
             self._say(f"{version} is still asked by name: it stays as it is")
         elif keep:
-            self._client.scale(1, version)
+            self._scale(1, version)
         else:
             self._client.unregister(version)
+
+    def _scale(self, workers: int, version: str) -> None:
+        scale(self._client, self._instance, workers, version, timeout_s=self._timeout_s)
 
     def _default(self) -> Version:
         return next(each for each in self._client.versions() if each.default)

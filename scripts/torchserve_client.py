@@ -173,6 +173,24 @@ class TorchServeClient:
         description: dict[str, Any] = self._call("management", "GET", path)[0]
         return description
 
+    def ask_a_worker(self, version: str, model: str, timeout_s: float) -> None:
+        """Have one worker, whose turn it is, asked to describe the model; it is asked nothing else
+        at the time.
+
+        Raises:
+            ServerUnreachable: it did not answer in time.
+        """
+        self._call(
+            "management",
+            "GET",
+            f"/models/{model}/{version}",
+            params={"customized": "true"},
+            headers={
+                "Connection": "close"
+            },  # a worker that is taken away may be answered for twice
+            timeout=timeout_s,
+        )
+
     def register(self, url: str, workers: int) -> None:
         """Start loading an archive of the model store; returns before its workers are ready."""
         parameters = {"url": url, "initial_workers": workers, "synchronous": "false"}
@@ -189,22 +207,6 @@ class TorchServeClient:
         path = f"/models/{model}" + (f"/{version}" if version else "")
         parameters = {"min_worker": workers, "max_worker": workers, "synchronous": "false"}
         self._call("management", "PUT", path, params=parameters)
-
-    def scale_step_by_step(
-        self, workers: int, version: str | None = None, model: str = MODEL, timeout_s: float = 120
-    ) -> None:
-        """Change the number of workers and wait for them. They start one after the other, since a
-        start takes a core from those that answer.
-
-        Raises:
-            TimeoutError: one of them was not READY in time.
-        """
-        now = self.describe(model, version)["minWorkers"]
-        for count in range(now + 1, workers) if workers > now else ():
-            self.scale(count, version, model)
-            self.wait_ready(count, version, model, timeout_s)
-        self.scale(workers, version, model)
-        self.wait_ready(workers, version, model, timeout_s)
 
     def unregister(self, version: str, model: str = MODEL) -> None:
         """Remove a version and stop its workers."""
