@@ -118,6 +118,12 @@ def scale(client: TorchServeClient, args: argparse.Namespace) -> Any:
 
 
 def unregister(client: TorchServeClient, args: argparse.Namespace) -> Any:
+    versions = client.versions(args.model)
+    refused_anyway = len(versions) > 1 and any(
+        each.version == args.version and each.default for each in versions
+    )
+    if not (args.at_once or refused_anyway) and not _rollout(client, args).drain(args.version):
+        raise Refused(f"version {args.version} is still asked after {args.timeout:.0f} s")
     client.unregister(args.version, args.model)
     return _versions(client, args.model)
 
@@ -232,8 +238,9 @@ def _arguments() -> argparse.Namespace:
     one.add_argument(
         "--max", type=_count, help="with --auto (default: what serve.py starts, or two per GPU)"
     )
-    one = verb("unregister", unregister, "remove a version that is not the default one")
+    one = verb("unregister", unregister, "drain and remove a version that is not the default one")
     one.add_argument("version")
+    one.add_argument("--at-once", action="store_true", help="lose what it is being asked")
     verb("ready", ready, "succeed if a worker of the default version can answer")
     args = top.parse_args()
     if args.run is scale and (args.workers is None) is not args.auto:

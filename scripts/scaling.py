@@ -52,6 +52,9 @@ def _standing_still(
     if not workers or workers[-1]["status"] != "READY":
         yield True  # it is given nothing
         return
+    if instance.envelope:  # which cannot read a question without a body
+        yield False
+        return
     try:
         told = order(instance.scratch, workers[-1]["pid"])
         told.touch()

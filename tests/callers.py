@@ -37,15 +37,17 @@ class Callers:
 
 
 @contextmanager
-def calling(server: RunningServer, film: bytes, count: int = 8) -> Iterator[Callers]:
+def calling(
+    server: RunningServer, film: bytes, count: int = 8, path: str = ""
+) -> Iterator[Callers]:
     """So many callers; ends once each has its last answer, and every one of them was asked for."""
     seen, stop = Callers(), threading.Event()
-    headers = {**server.headers, "Content-Type": "image/png"}
+    url, headers = server.url + path, {**server.headers, "Content-Type": "image/png"}
 
     def call() -> None:
         with requests.Session() as session:
             while not stop.is_set():
-                seen.ask(lambda: session.post(server.url, headers=headers, data=film, timeout=60))
+                seen.ask(lambda: session.post(url, headers=headers, data=film, timeout=60))
                 time.sleep(PAUSE_S)
 
     threads = [threading.Thread(target=call) for _ in range(count)]

@@ -1,7 +1,9 @@
 """The handler, driven with TorchServe's own Context and an unpacked archive, but no server."""
 
 import json
+import os
 import shutil
+import tempfile
 import threading
 import time
 import zipfile
@@ -18,6 +20,7 @@ from ts.context import Context, RequestProcessor
 
 import archive
 from archive import VERSION
+from chest_xray import leave
 from chest_xray.batch import Batch, Row
 from chest_xray.errors import STATUS
 from chest_xray_handler import ChestXrayHandler
@@ -107,6 +110,24 @@ def test_client_headers_do_not_change_the_course(handler, unpacked):
     bodies, statuses, _ = ask(handler, unpacked, rows, headers)
     assert statuses == [200, 200]
     assert all("label" in body for body in bodies)
+
+
+def test_a_worker_that_is_to_leave(handler, unpacked, tmp_path, monkeypatch):
+    """It stands still at a question of the operator's, and never with a caller's request."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(leave, "_STAY_S", 0)
+    told = leave.order(tmp_path, os.getpid())
+    told.touch()
+    question = {"describe": "True"}
+    for rows, headers in (
+        ([{"body": bytearray(FILM)}], [question]),
+        ([{}, {}], [question, question]),
+        ([{}], [{}]),
+    ):
+        ask(handler, unpacked, rows, headers)
+        assert told.exists()
+    ask(handler, unpacked, [{}], [question])
+    assert not told.exists()
 
 
 def test_the_original_projects_form(handler, unpacked):

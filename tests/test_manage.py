@@ -7,6 +7,7 @@ import requests
 
 import archive
 from archives import altered
+from callers import calling
 from chest_xray_versions import weights_path
 
 pytestmark = pytest.mark.e2e
@@ -60,6 +61,11 @@ def test_a_second_version_from_register_to_unregister(server, second_version, fi
         assert version_of(server, film) == "3.1"
 
     succeed(server, "set-default", "3.0")
+    with calling(server, film, count=1, path="/3.1") as seen:
+        run = server.script("manage.py", "unregister", "3.1", "--timeout", "2")
+        assert run.returncode == 1
+        assert "still asked" in run.stderr
+    assert seen.failures == {}
     assert "3.1" not in succeed(server, "unregister", "3.1")
     assert list(server.table()) == ["3.0"]
     assert version_of(server, film, "/3.1") == 404
