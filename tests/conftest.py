@@ -380,7 +380,7 @@ def managed(server: RunningServer) -> Iterator[RunningServer]:
     if not versions[VERSION].default:
         server.client.set_default(VERSION)
     for version in set(versions) - {VERSION}:
-        server.script("manage.py", "unregister", version)
+        server.script("manage.py", "unregister", version, "--at-once")
     server.script("manage.py", "scale", str(max(2, versions[VERSION].wanted)))
 
 

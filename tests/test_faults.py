@@ -67,36 +67,47 @@ def test_killed_workers_under_load(running, film):
     assert seen.answers["3.0"] > 50
 
 
-def test_killed_while_a_batch_is_collected(start, tmp_path, store, film):
-    """TorchServe itself would never answer it; here it collects for half a second."""
-    good = store / "chest-xray-3.0.mar"
-    config = entry(good, "model-config.yaml")
-    patient = config.replace(b"maxBatchDelay: 1 ", b"maxBatchDelay: 500 ")
-    assert patient != config
-    (tmp_path / "store").mkdir()
-    altered(good, tmp_path / "store" / good.name, {"model-config.yaml": patient})
-    settings = {"TS_MODEL_STORE": str(tmp_path / "store"), "TS_DEFAULT_WORKERS_PER_MODEL": "1"}
-    server = start(tmp_path, **settings)
-    server.wait_ready()
-    assert answers(server, film)
-    headers = {**server.headers, "Content-Type": "image/png"}
-    status = 200
-    while status == 200:  # a busy machine may be late to kill
-        with ThreadPoolExecutor(1) as caller:
-            asked = caller.submit(requests.post, server.url, headers=headers, data=film, timeout=30)
-            time.sleep(0.2)
-            os.kill(*server.pids(WORKER), signal.SIGKILL)
-            status = asked.result().status_code
-        wait_until(lambda: answers(server, film))
-    assert status in (500, 507)
-
-
 ADOPTING = f"""
 import ctypes, runpy, sys
 ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER: orphans are given to it, as to process 1
 sys.path.insert(0, {str(ROOT / "scripts")!r})
 runpy.run_path({str(ROOT / "scripts" / "serve.py")!r}, run_name="__main__")
 """
+
+
+@pytest.fixture(scope="module")
+def collecting(start_for_all, tmp_path_factory, store):
+    """A server that collects each batch for half a second, run as in a container."""
+    folder = tmp_path_factory.mktemp("collecting")
+    good = store / "chest-xray-3.0.mar"
+    config = entry(good, "model-config.yaml")
+    patient = config.replace(b"maxBatchDelay: 1 ", b"maxBatchDelay: 500 ")
+    assert patient != config
+    (folder / "store").mkdir()
+    altered(good, folder / "store" / good.name, {"model-config.yaml": patient})
+    script = folder / "serve.py"
+    script.write_text(ADOPTING)
+    settings = {"TS_MODEL_STORE": str(folder / "store"), "TS_DEFAULT_WORKERS_PER_MODEL": "1"}
+    server = start_for_all(folder, script, **settings)
+    server.wait_ready()
+    return server
+
+
+def test_killed_while_a_batch_is_collected(collecting, film):
+    """TorchServe itself would never answer it."""
+    headers = {**collecting.headers, "Content-Type": "image/png"}
+    status = 200
+    while status == 200:  # a busy machine may be late to kill
+        assert answers(collecting, film)
+        with ThreadPoolExecutor(1) as caller:
+            asked = caller.submit(
+                requests.post, collecting.url, headers=headers, data=film, timeout=30
+            )
+            time.sleep(0.2)
+            os.kill(*collecting.pids(WORKER), signal.SIGKILL)
+            status = asked.result().status_code
+        wait_until(lambda: answers(collecting, film))
+    assert status in (500, 507)
 
 
 def ended_children(parent):
@@ -109,19 +120,12 @@ def ended_children(parent):
     return count
 
 
-def test_what_killed_workers_leave_in_a_container(start, tmp_path):
-    """Processes that each worker had started come to process 1, which is ours."""
-    script = tmp_path / "serve.py"
-    script.write_text(ADOPTING)
-    server = start(tmp_path, script)
-    server.wait_ready()
-    victims = server.pids(WORKER)
-    for victim in victims:
-        os.kill(victim, signal.SIGKILL)
-    for victim in victims:
-        wait_until(partial(server.is_whole, victim))
-    wait_until(lambda: not ended_children(server.process.pid))
-    wait_until(lambda: len(server.pids(b"keeper.py")) == len(victims))
+def test_what_a_killed_worker_leaves_in_a_container(collecting, film):
+    """Processes that it had started come to process 1, which is ours."""
+    os.kill(*collecting.pids(WORKER), signal.SIGKILL)
+    wait_until(lambda: answers(collecting, film))
+    wait_until(lambda: not ended_children(collecting.process.pid))
+    wait_until(lambda: len(collecting.pids(b"keeper.py")) == 1)
 
 
 def test_workers_that_hang(running, film):
