@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-_LONGEST_S = 1.0
+_LONGEST_S = 0.5
 """If nothing is sent for so long, nothing is being collected: or else what has been collected in
 the very last millisecond is lost."""
 
