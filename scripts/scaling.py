@@ -64,16 +64,15 @@ def _standing_still(
     with ThreadPoolExecutor(1) as asking:
         asked: Future[None] | None = None
         deadline = time.monotonic() + _LEAVE_S
-        while told.exists() and time.monotonic() < deadline:
-            if asked is None or asked.done():  # workers take turns: it was another's
-                asked = asking.submit(_ask, client, version, model)
-            time.sleep(_POLL_S)
         try:
-            told.unlink()
-        except FileNotFoundError:
-            yield True
-        else:
-            yield False
+            while told.exists() and time.monotonic() < deadline:
+                if asked is None or asked.done():  # workers take turns: it was another's
+                    asked = asking.submit(_ask, client, version, model)
+                time.sleep(_POLL_S)
+        finally:
+            stands = not told.exists()
+            told.unlink(missing_ok=True)
+        yield stands
 
 
 def _ask(client: TorchServeClient, version: str, model: str) -> None:

@@ -1,5 +1,8 @@
 """Workers that come and go while callers are answered."""
 
+import signal
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -10,6 +13,7 @@ import requests
 import scaling
 from archives import altered, entry
 from chest_xray.leave import order
+from conftest import ROOT
 from films import draw_film, encode
 
 SLOW = b"""
@@ -66,6 +70,22 @@ def test_everybody_gets_the_answer_to_their_own_image(start, tmp_path, store):
             done.set()
         assert min(counts) > 5
     assert [worker["pid"] for worker in server.client.describe()["workers"]] == before[:1]
+
+
+@pytest.mark.e2e
+def test_it_follows_the_load_until_interrupted(managed):
+    """Here what it was told of bounds, which needs no load and no calm."""
+    command = [sys.executable, str(ROOT / "scripts" / "manage.py"), "scale", "--auto"]
+    bounds = ["--min", "1", "--max", "1"]
+    with subprocess.Popen(
+        [*command, *bounds], env=managed.environment, stderr=subprocess.PIPE, text=True
+    ) as follower:
+        said = iter(follower.stderr.readline, "")
+        assert any("-> 1 workers" in line for line in said)
+        managed.client.wait_ready(1)
+        follower.send_signal(signal.SIGINT)
+        assert not [line for line in said if "500" in line or "no answer" in line]
+    assert follower.returncode == 0
 
 
 class Client:
