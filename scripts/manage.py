@@ -122,8 +122,8 @@ def unregister(client: TorchServeClient, args: argparse.Namespace) -> Any:
     refused_anyway = len(versions) > 1 and any(
         each.version == args.version and each.default for each in versions
     )
-    if not (args.at_once or refused_anyway) and not _rollout(client, args).drain(args.version):
-        raise Refused(f"version {args.version} is still asked after {args.timeout:.0f} s")
+    if not (args.at_once or refused_anyway):
+        drain(client, args)
     client.unregister(args.version, args.model)
     return _versions(client, args.model)
 

@@ -185,9 +185,8 @@ class TorchServeClient:
             "GET",
             f"/models/{model}/{version}",
             params={"customized": "true"},
-            headers={
-                "Connection": "close"
-            },  # a worker that is taken away may be answered for twice
+            # A worker that is taken away may be answered for twice.
+            headers={"Connection": "close"},
             timeout=timeout_s,
         )
 

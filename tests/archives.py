@@ -16,6 +16,14 @@ def altered(source: Path, target: Path, entries: Mapping[str, bytes]) -> Path:
     return target
 
 
+def store_with(source: Path, entries: Mapping[str, bytes], folder: Path) -> str:
+    """A model store inside ``folder``, with such a copy under the same name."""
+    store = folder / "store"
+    store.mkdir()
+    altered(source, store / source.name, entries)
+    return str(store)
+
+
 def entry(source: Path, name: str) -> bytes:
     """The content of one entry."""
     with zipfile.ZipFile(source) as archive:

@@ -157,6 +157,15 @@ def alone() -> Iterator[Alone]:
     listener.close()
 
 
+def wait_until(condition: Callable[[], Any], seconds: float = 60) -> float:
+    """Returns how many it took."""
+    start = time.monotonic()
+    while not condition():
+        assert time.monotonic() - start < seconds
+        time.sleep(0.05)
+    return time.monotonic() - start
+
+
 @contextmanager
 def on_time(seconds: float, grace_s: float = 0.5) -> Iterator[None]:
     """What happens inside ends within so many seconds and the grace, which begins when a thread
@@ -274,10 +283,7 @@ class RunningServer:
         return len(there) == now["minWorkers"] and without not in there
 
     def wait_whole(self, without: int, timeout_s: float = 60) -> None:
-        deadline = time.monotonic() + timeout_s
-        while not self.is_whole(without):
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        wait_until(lambda: self.is_whole(without), timeout_s)
 
     def stop(self, signal_number: int = signal.SIGTERM) -> int:
         if self.process.poll() is None:

@@ -23,7 +23,7 @@ import pytest
 import requests
 import yaml
 
-from conftest import ROOT, die_with_parent, free_ports
+from conftest import ROOT, die_with_parent, free_ports, wait_until
 from edge import self_signed
 from edge_settings import EdgeSettings
 from films import draw_film, encode
@@ -1043,10 +1043,7 @@ def test_its_end(upstream, before, tmp_path, number):
             upstream.released.set()  # None was popped: the connection closes, and is repeated
             assert waiting.result().status_code == 200
     assert edge.process.wait(20) == (-number if number == signal.SIGKILL else 0)
-    deadline = time.monotonic() + 10
-    while any(Path(f"/proc/{process}/exe").exists() for process in processes):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until(lambda: not any(Path(f"/proc/{each}/exe").exists() for each in processes), 10)
     before()  # there may be a next one, which tidies up what a killed one could not
     assert len(list(tmp_path.glob("chest-xray-edge-*"))) == 1
 

@@ -15,24 +15,16 @@ from types import SimpleNamespace
 import pytest
 import requests
 
-from archives import altered, entry
+from archives import entry, store_with
 from callers import calling
 from chest_xray.records import ACCESS
-from conftest import ROOT
+from conftest import ROOT, wait_until
 from state import Entry, State
 from supervisor import Supervisor
 
 pytestmark = pytest.mark.e2e
 
 WORKER = b"model_service_worker"
-
-
-def wait_until(condition, seconds=60):
-    start = time.monotonic()
-    while not condition():
-        assert time.monotonic() - start < seconds
-        time.sleep(0.05)
-    return time.monotonic() - start
 
 
 def answers(server, film):
@@ -83,12 +75,10 @@ def collecting(start_for_all, tmp_path_factory, store):
     config = entry(good, "model-config.yaml")
     patient = config.replace(b"maxBatchDelay: 1 ", b"maxBatchDelay: 500 ")
     assert patient != config
-    (folder / "store").mkdir()
-    altered(good, folder / "store" / good.name, {"model-config.yaml": patient})
+    changed = store_with(good, {"model-config.yaml": patient}, folder)
     script = folder / "serve.py"
     script.write_text(ADOPTING)
-    settings = {"TS_MODEL_STORE": str(folder / "store"), "TS_DEFAULT_WORKERS_PER_MODEL": "1"}
-    server = start_for_all(folder, script, **settings)
+    server = start_for_all(folder, script, TS_MODEL_STORE=changed, TS_DEFAULT_WORKERS_PER_MODEL="1")
     server.wait_ready()
     return server
 
@@ -173,9 +163,8 @@ def test_workers_that_have_no_memory(start, tmp_path, store, film):
     flag = tmp_path / "no-memory"
     code = entry(good, "chest_xray_handler.py")
     code += NO_MEMORY.replace(b"FLAG", repr(str(flag)).encode())
-    (tmp_path / "store").mkdir()
-    altered(good, tmp_path / "store" / good.name, {"chest_xray_handler.py": code})
-    server = start(tmp_path, TS_MODEL_STORE=str(tmp_path / "store"), CHEST_XRAY_PATIENCE_S="2")
+    changed = store_with(good, {"chest_xray_handler.py": code}, tmp_path)
+    server = start(tmp_path, TS_MODEL_STORE=changed, CHEST_XRAY_PATIENCE_S="2")
     server.wait_ready()
     assert answers(server, film)
     flag.touch()
@@ -204,9 +193,8 @@ def test_a_worker_that_lost_its_gpu(start, tmp_path, store, film):
     flag = tmp_path / "sick"
     flag.write_text("")
     code = entry(good, "chest_xray_handler.py") + SICK.replace(b"FLAG", repr(str(flag)).encode())
-    (tmp_path / "store").mkdir()
-    altered(good, tmp_path / "store" / good.name, {"chest_xray_handler.py": code})
-    server = start(tmp_path, TS_MODEL_STORE=str(tmp_path / "store"))
+    changed = store_with(good, {"chest_xray_handler.py": code}, tmp_path)
+    server = start(tmp_path, TS_MODEL_STORE=changed)
     server.wait_ready()
     with calling(server, film) as seen:
         victim = server.pids(WORKER)[0]

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from chest_xray.keeper import Keeper
+from conftest import wait_until
 
 WORKER = """
 import socket, sys, time
@@ -57,13 +58,6 @@ def start(tmp_path):
 def kill(worker):
     worker.send_signal(signal.SIGKILL)
     worker.wait()
-
-
-def wait_until(condition):
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def wait_for_its_end(connection):
@@ -119,10 +113,10 @@ def test_nothing_stays_behind(start):
     """TorchServe scales down, or ends: it hangs up, and kills."""
     before = set(keepers())
     worker, connection = start("waiting")
-    wait_until(lambda: set(keepers()) - before)
+    wait_until(lambda: set(keepers()) - before, 20)
     connection.close()
     kill(worker)
-    wait_until(lambda: not set(keepers()) - before)
+    wait_until(lambda: not set(keepers()) - before, 20)
 
 
 def test_without_torchserve():

@@ -13,9 +13,10 @@ import requests
 
 import archive
 from archive import VERSION
-from archives import altered
+from archives import store_with
 from chest_xray.slots import cores
 from chest_xray_versions import weights_path
+from conftest import wait_until
 from dicoms import dicom
 from films import draw_film
 from server import default_workers
@@ -77,23 +78,17 @@ def test_another_instance_beside_the_first_and_its_end(
 
 def test_killed_while_it_starts(start, tmp_path):
     starting = start(tmp_path)
-    deadline = time.monotonic() + 60
-    while not any(b"model_service_worker" in c for c in starting.processes().values()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until(lambda: starting.pids(b"model_service_worker"))
     starting.stop(signal.SIGKILL)
     assert_gone(starting)
 
 
 def test_a_broken_model_says_why(start, tmp_path):
     good = archive.build(VERSION, weights_path(VERSION), tmp_path)
-    store = tmp_path / "store"
-    store.mkdir()
     weights = b"these are no weights"
     digest = hashlib.sha256(weights).hexdigest().encode()
     entries = {f"{VERSION}.pt": weights, "weights.sha256": digest}
-    altered(good, store / good.name, entries)
-    broken = start(tmp_path, TS_MODEL_STORE=str(store))
+    broken = start(tmp_path, TS_MODEL_STORE=store_with(good, entries, tmp_path))
     assert broken.process.wait(90) == 1
     text = broken.errors
     assert "_load_pickled_model" in text  # the worker's own traceback
@@ -144,10 +139,7 @@ def test_a_killed_worker_leaves_no_decoder(server):
     send_dicom(server)
     [worker, *_] = decoders(server).values()
     os.kill(worker, signal.SIGKILL)
-    deadline = time.monotonic() + 60
-    while worker in decoders(server).values():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_until(lambda: worker not in decoders(server).values())
     server.wait_whole(worker)
     send_dicom(server)
 

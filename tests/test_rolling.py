@@ -15,7 +15,7 @@ import pytest
 import requests
 
 from callers import PAUSE_S
-from conftest import ROOT
+from conftest import ROOT, wait_until
 from test_edge import needs_nginx, start_edge
 
 pytestmark = [pytest.mark.e2e, needs_nginx]
@@ -71,10 +71,8 @@ class Pod:
         """As the readiness probe does."""
         self.server.wait_ready()
         self.edge = start_edge(self.server.environment, self.folder)
-        deadline = time.monotonic() + 30
-        while not requests.get(f"{self.server.instance.monitor_url}/ready", timeout=5).ok:
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
+        ready = f"{self.server.instance.monitor_url}/ready"
+        wait_until(lambda: requests.get(ready, timeout=5).ok, 30)
 
     def end(self):
         """The hook before the end, then the end."""

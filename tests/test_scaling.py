@@ -11,7 +11,7 @@ import pytest
 import requests
 
 import scaling
-from archives import altered, entry
+from archives import entry, store_with
 from chest_xray.leave import order
 from conftest import ROOT
 from films import draw_film, encode
@@ -32,10 +32,9 @@ def test_everybody_gets_the_answer_to_their_own_image(start, tmp_path, store):
     """All workers have work all the time. TorchServe itself answers such requests with 500, and a
     second time, which callers take for the answer to their next image."""
     good = store / "chest-xray-3.0.mar"
-    (tmp_path / "store").mkdir()
     code = entry(good, "chest_xray_handler.py") + SLOW
-    altered(good, tmp_path / "store" / good.name, {"chest_xray_handler.py": code})
-    server = start(tmp_path, TS_MODEL_STORE=str(tmp_path / "store"))
+    changed = store_with(good, {"chest_xray_handler.py": code}, tmp_path)
+    server = start(tmp_path, TS_MODEL_STORE=changed)
     server.wait_ready()
     films = [encode(draw_film(seed), "PNG") for seed in range(5)]
     headers = {**server.headers, "Content-Type": "image/png"}
