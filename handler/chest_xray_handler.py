@@ -13,22 +13,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from chest_xray.base import ImageClassifier
 from chest_xray.batch import Batch, EncodedImage, ImageLoader, Outcome, Row
-from chest_xray.busy import Busy
-from chest_xray.checksum import verify_weights
 from chest_xray.errors import InputError
-from chest_xray.explanation import heatmaps, overlay
-from chest_xray.keeper import Keeper
 from chest_xray.labels import LABELS
-from chest_xray.leave import stand_still_if_told
+from chest_xray.network.compiled import serving_form, warm_up
+from chest_xray.network.explanation import heatmaps, overlay
 from chest_xray.prediction import Prediction
-from chest_xray.records import Records
 from chest_xray.request import Explanation, Headers, Request, parse_headers, parse_request
 from chest_xray.response import render, result_only
-from chest_xray.serving import serving_form, warm_up
 from chest_xray.settings import Settings
-from chest_xray.slots import Slots, cores
+from chest_xray.worker.access_log import Records
+from chest_xray.worker.activity import Busy
+from chest_xray.worker.checksum import verify_weights
+from chest_xray.worker.connection_keeper import Keeper
+from chest_xray.worker.core_slots import Slots, cores
+from chest_xray.worker.image_classifier import ImageClassifier
+from chest_xray.worker.retirement import stand_still_if_told
 
 # TorchServe logs a line per request and a traceback per body that is no JSON at the root logger
 # (the caller gets an error instead), and its metric lines at "ts"; real faults stay visible.

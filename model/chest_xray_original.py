@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from chest_xray.labels import LABELS
-from chest_xray.network import StagedNet
+from chest_xray.network.stages import StagedNet
 
 
 class OriginalNet(StagedNet):

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from chest_xray.convolution import Convolution
 from chest_xray.labels import LABELS
-from chest_xray.network import StagedNet
+from chest_xray.network.convolution import Convolution
+from chest_xray.network.stages import StagedNet
 
 SIDE = 112
 """Of the image that it looks at, in pixels: the input, averaged two by two."""

@@ -1,6 +1,6 @@
 """The network of versions 1.x. TorchServe wants this file to define exactly one class."""
 
-from chest_xray.network import ServedNet
+from chest_xray.network.stages import ServedNet
 from chest_xray_original import OriginalNet
 
 

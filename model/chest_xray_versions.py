@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from chest_xray.network import ServedNet
+    from chest_xray.network.stages import ServedNet
 
 FOLDER = Path(__file__).parent
 WEIGHTS = FOLDER / "weights"

@@ -28,9 +28,9 @@ from typing import Any
 
 from benchmark_peers.images import draw
 from benchmark_peers.load import Load, as_base64, load
-from cli import ROOT, console, parser, run
-from instance import MODEL, Instance
-from torchserve_client import TorchServeClient
+from chest_xray_ops.cli import ROOT, console, parser, run
+from chest_xray_ops.torchserve.client import TorchServeClient
+from chest_xray_ops.torchserve.instance import MODEL, Instance
 
 _SEGMENT_S = 5.0
 

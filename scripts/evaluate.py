@@ -20,18 +20,18 @@ import numpy as np
 import torch
 from rich.markdown import Markdown
 
-from archive import VERSION
-from chest_xray.checksum import sha256
 from chest_xray.labels import LABELS
+from chest_xray.network.compiled import serving_form
 from chest_xray.prediction import Prediction, predict
-from chest_xray.serving import serving_form
+from chest_xray.worker.checksum import sha256
+from chest_xray_ops.archive import VERSION
+from chest_xray_ops.cli import ROOT, console, parser, progress_bar, run
 from chest_xray_training import plots, protocols, report
 from chest_xray_training.dataset import SPLITS, FilmDataset, read_films
 from chest_xray_training.faithfulness import faithfulness
 from chest_xray_training.loop import outputs_of
 from chest_xray_training.metrics import share
 from chest_xray_versions import load_network, weights_path
-from cli import ROOT, console, parser, progress_bar, run
 
 _SHEET = 20  # films on a sheet
 

@@ -30,17 +30,22 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-import golden
-import scaling
-from autoscale import autoscale
-from canary import compare
-from chest_xray.slots import cores
-from cli import console, parser
-from instance import MODEL, Instance
-from rollout import Rollout, RolloutFailed, stored
-from server import default_workers, gpus
-from state import State
-from torchserve_client import ServerError, ServerUnreachable, TorchServeClient, Version
+from chest_xray.worker.core_slots import cores
+from chest_xray_ops import golden
+from chest_xray_ops.cli import console, parser
+from chest_xray_ops.torchserve.client import (
+    ServerError,
+    ServerUnreachable,
+    TorchServeClient,
+    Version,
+)
+from chest_xray_ops.torchserve.instance import MODEL, Instance
+from chest_xray_ops.torchserve.server import default_workers, gpus
+from chest_xray_ops.torchserve.state import State
+from chest_xray_ops.versions import scaling
+from chest_xray_ops.versions.autoscale import autoscale
+from chest_xray_ops.versions.canary import compare
+from chest_xray_ops.versions.rollout import Rollout, RolloutFailed, stored
 
 _READY_S = 10.0
 

@@ -19,9 +19,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from cli import console, parser, progress_bar
-from instance import Instance
-from torchserve_client import ServerError, ServerUnreachable, TorchServeClient
+from chest_xray_ops.cli import console, parser, progress_bar
+from chest_xray_ops.torchserve.client import ServerError, ServerUnreachable, TorchServeClient
+from chest_xray_ops.torchserve.instance import Instance
 
 
 def ask(

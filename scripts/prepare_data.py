@@ -14,8 +14,8 @@ import json
 import sys
 from pathlib import Path
 
+from chest_xray_ops.cli import parser, progress_bar, run
 from chest_xray_training.prepare import prepare, read_kaggle, read_list
-from cli import parser, progress_bar, run
 
 
 def main() -> int:

@@ -16,10 +16,10 @@ from pathlib import Path
 import torch
 from rich.progress import TaskID
 
+from chest_xray_ops.cli import ROOT, parser, progress_bar, run
 from chest_xray_training import protocols
 from chest_xray_training.dataset import read_films
 from chest_xray_versions import PROTOCOLS
-from cli import ROOT, parser, progress_bar, run
 
 
 def main() -> int:

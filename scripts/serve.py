@@ -17,12 +17,12 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from archive import VERSION, archive_path, verify
-from cli import parser
-from instance import MODEL, Instance
-from server import STOPPING, Server, StartFailed, default_workers
-from state import Entry, State
-from supervisor import Supervisor
+from chest_xray_ops.archive import VERSION, archive_path, verify
+from chest_xray_ops.cli import parser
+from chest_xray_ops.torchserve.instance import MODEL, Instance
+from chest_xray_ops.torchserve.server import STOPPING, Server, StartFailed, default_workers
+from chest_xray_ops.torchserve.state import Entry, State
+from chest_xray_ops.torchserve.supervisor import Supervisor
 
 EXAMPLE_URL = (
     "https://raw.githubusercontent.com/ieee8023/covid-chestxray-dataset/"

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import torch
 
-from archive import VERSION
+from chest_xray_ops.archive import VERSION
+from chest_xray_ops.cli import ROOT, console, parser, progress_bar, run
 from chest_xray_training import loop, plots
 from chest_xray_training.dataset import FilmDataset, read_films
 from chest_xray_training.recipes import PRESETS, Run, default_preset, train_version
-from cli import ROOT, console, parser, progress_bar, run
 
 
 def main() -> int:

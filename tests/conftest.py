@@ -25,12 +25,12 @@ import ts
 from grpc_tools import protoc
 from hypothesis import HealthCheck, settings
 
-import archive
-from archive import VERSION
+from chest_xray_ops import archive
+from chest_xray_ops.archive import VERSION
+from chest_xray_ops.torchserve.client import TorchServeClient
+from chest_xray_ops.torchserve.instance import Instance
 from chest_xray_versions import weights_path
 from films import draw_film, encode
-from instance import Instance
-from torchserve_client import TorchServeClient
 
 ROOT = Path(__file__).resolve().parent.parent
 

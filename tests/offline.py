@@ -8,9 +8,9 @@ from torch import nn
 from chest_xray.batch import Batch, ImageLoader
 from chest_xray.errors import InputError
 from chest_xray.image import decode_grayscale
+from chest_xray.network.compiled import serving_form
 from chest_xray.prediction import Prediction, predict
 from chest_xray.request import Request
-from chest_xray.serving import serving_form
 from chest_xray.transform import to_tensor
 from chest_xray_versions import load_network, weights_path
 

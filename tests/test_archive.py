@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-import archive
-import golden
-from archive import VERSION
 from chest_xray.labels import LABELS
+from chest_xray_ops import archive, golden
+from chest_xray_ops.archive import VERSION
 from chest_xray_versions import weights_path
 from offline import offline, served
 

@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from autoscale import Controller, autoscale
-from server import default_workers, gpus
+from chest_xray_ops.torchserve.server import default_workers, gpus
+from chest_xray_ops.versions.autoscale import Controller, autoscale
 
 
 def run(controller, loads, workers=2, step=5.0):
@@ -45,7 +45,7 @@ def test_gpus_are_counted_as_torchserve_does(monkeypatch, tmp_path, given, count
         monkeypatch.setenv("TS_NUMBER_OF_GPU", given)
     assert gpus() == count
     for cores, workers in ((2, 3), (4, 6)) if count == 0 else ((1, count), (16, 8), (17, 8)):
-        monkeypatch.setattr("server.cores", lambda cores=cores: cores)
+        monkeypatch.setattr("chest_xray_ops.torchserve.server.cores", lambda cores=cores: cores)
         assert default_workers() == workers
 
 

@@ -8,11 +8,11 @@ import tempfile
 
 import pytest
 
-from chest_xray.busy import Busy, is_busy
+from chest_xray.worker.activity import Busy, is_busy
 
 WORKER = """
 import sys, time
-from chest_xray.busy import Busy
+from chest_xray.worker.activity import Busy
 with Busy("3.0").hold():
     print("at work", flush=True)
     time.sleep(60)

@@ -23,12 +23,12 @@ import pytest
 import requests
 import yaml
 
+from chest_xray_ops.edge.keys import Keys
+from chest_xray_ops.edge.nginx import self_signed
+from chest_xray_ops.edge.settings import EdgeSettings
+from chest_xray_ops.torchserve.instance import Instance
 from conftest import ROOT, die_with_parent, free_ports, wait_until
-from edge import self_signed
-from edge_settings import EdgeSettings
 from films import draw_film, encode
-from instance import Instance
-from keys import Keys
 
 needs_nginx = pytest.mark.skipif(
     not shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin:/usr/local/sbin"),

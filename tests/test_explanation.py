@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from chest_xray.explanation import heatmaps, overlay
+from chest_xray.network.explanation import heatmaps, overlay
 from chest_xray.transform import to_tensor
 from chest_xray_training.faithfulness import loss_by_deleting
 from chest_xray_versions import load_network, weights_path

@@ -17,10 +17,10 @@ import requests
 
 from archives import entry, store_with
 from callers import calling
-from chest_xray.records import ACCESS
+from chest_xray.worker.access_log import ACCESS
+from chest_xray_ops.torchserve.state import Entry, State
+from chest_xray_ops.torchserve.supervisor import Supervisor
 from conftest import ROOT, wait_until
-from state import Entry, State
-from supervisor import Supervisor
 
 pytestmark = pytest.mark.e2e
 
@@ -115,7 +115,7 @@ def test_what_a_killed_worker_leaves_in_a_container(collecting, film):
     os.kill(*collecting.pids(WORKER), signal.SIGKILL)
     wait_until(lambda: answers(collecting, film))
     wait_until(lambda: not ended_children(collecting.process.pid))
-    wait_until(lambda: len(collecting.pids(b"keeper.py")) == 1)
+    wait_until(lambda: len(collecting.pids(b"connection_keeper.py")) == 1)
 
 
 def test_workers_that_hang(running, film):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from chest_xray.gate import Gate
+from chest_xray.network.gate import Gate
 from chest_xray.transform import SIZE
 from chest_xray_training.drawn import no_films
 from chest_xray_versions import load_network, weights_path

@@ -18,12 +18,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ts.context import Context, RequestProcessor
 
-import archive
-from archive import VERSION
-from chest_xray import leave
 from chest_xray.batch import Batch, Row
 from chest_xray.errors import STATUS
+from chest_xray.worker import retirement as leave
 from chest_xray_handler import ChestXrayHandler
+from chest_xray_ops import archive
+from chest_xray_ops.archive import VERSION
 from chest_xray_versions import weights_path
 from films import draw_film, encode
 from mutants import mutants

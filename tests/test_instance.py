@@ -1,6 +1,6 @@
 import pytest
 
-from instance import Instance
+from chest_xray_ops.torchserve.instance import Instance
 
 
 @pytest.fixture(autouse=True)

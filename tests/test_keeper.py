@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from chest_xray.keeper import Keeper
+from chest_xray.worker.connection_keeper import Keeper
 from conftest import wait_until
 
 WORKER = """
 import socket, sys, time
 from contextlib import nullcontext
-from chest_xray.keeper import Keeper
+from chest_xray.worker.connection_keeper import Keeper
 with socket.socket(socket.AF_UNIX) as listener:
     listener.bind(sys.argv[1])
     listener.listen()
@@ -72,7 +72,7 @@ def keepers():
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            if b"keeper.py" in (entry / "cmdline").read_bytes():
+            if b"connection_keeper.py" in (entry / "cmdline").read_bytes():
                 found.append(int(entry.name))
         except OSError:
             continue

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from keys import Keys
+from chest_xray_ops.edge.keys import Keys
 
 SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "keys.py"
 HOUR = timedelta(hours=1)

@@ -11,16 +11,16 @@ from pathlib import Path
 import pytest
 import requests
 
-import archive
-from archive import VERSION
 from archives import store_with
-from chest_xray.slots import cores
+from chest_xray.worker.core_slots import cores
+from chest_xray_ops import archive
+from chest_xray_ops.archive import VERSION
+from chest_xray_ops.torchserve.client import ServerError
+from chest_xray_ops.torchserve.server import default_workers
 from chest_xray_versions import weights_path
 from conftest import wait_until
 from dicoms import dicom
 from films import draw_film
-from server import default_workers
-from torchserve_client import ServerError
 
 pytestmark = pytest.mark.e2e
 

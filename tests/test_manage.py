@@ -5,9 +5,9 @@ import json
 import pytest
 import requests
 
-import archive
 from archives import altered
 from callers import calling
+from chest_xray_ops import archive
 from chest_xray_versions import weights_path
 
 pytestmark = pytest.mark.e2e

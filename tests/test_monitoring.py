@@ -15,12 +15,12 @@ import requests
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from archive import VERSION
 from chest_xray.errors import STATUS
-from chest_xray.metrics import STAGES, Metrics
+from chest_xray.worker.metrics import STAGES, Metrics
+from chest_xray_ops.archive import VERSION
+from chest_xray_ops.torchserve.client import ServerError
+from chest_xray_ops.torchserve.monitor import Monitor, Snapshot, memory_limit
 from conftest import ROOT, die_with_parent, free_ports
-from monitor import Monitor, Snapshot, memory_limit
-from torchserve_client import ServerError
 
 PROMETHEUS = ROOT / "config" / "prometheus"
 GRAFANA = ROOT / "config" / "grafana"
@@ -37,7 +37,7 @@ HEALTHY = Snapshot(
 )
 WORKER = """
 import sys
-from chest_xray.metrics import Metrics
+from chest_xray.worker.metrics import Metrics
 metrics = Metrics("3.0")
 for _ in range(int(sys.argv[1])):
     metrics.answered(200, "normal", 0.72, None)

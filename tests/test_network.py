@@ -6,11 +6,11 @@ import hashlib
 import pytest
 import torch
 
-from chest_xray.convolution import folded
 from chest_xray.labels import LABELS
-from chest_xray.network import ServedNet
+from chest_xray.network.compiled import serving_form
+from chest_xray.network.convolution import folded
+from chest_xray.network.stages import ServedNet
 from chest_xray.prediction import predict
-from chest_xray.serving import serving_form
 from chest_xray_original import OriginalNet, VotingNet
 from chest_xray_residual import MEMBERS, ResidualNet, side_by_side
 from chest_xray_versions import CHECKSUMS, WEIGHTS, build_network, load_network, weights_path

@@ -7,9 +7,9 @@ from collections import defaultdict
 import pytest
 
 import prepare_data
+from chest_xray_ops.cli import run
 from chest_xray_training.dataset import FilmDataset, read_films
 from chest_xray_training.prepare import prepare, read_kaggle, read_list
-from cli import run
 from films import draw_film, encode
 
 

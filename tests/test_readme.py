@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-import archive
 from chest_xray.errors import STATUS
+from chest_xray_ops import archive
 from chest_xray_training.metrics import wilson_interval
 from chest_xray_versions import weights_path
 from conftest import free_ports

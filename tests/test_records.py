@@ -8,8 +8,8 @@ import pytest
 from chest_xray.batch import Row
 from chest_xray.errors import InputError
 from chest_xray.prediction import Prediction
-from chest_xray.records import ACCESS, AUDIT, PROBE_VARIABLE, LineFile, Records
 from chest_xray.request import Headers
+from chest_xray.worker.access_log import ACCESS, AUDIT, PROBE_VARIABLE, LineFile, Records
 
 SHARES = {"normal": 0.1, "pneumonia": 0.7, "covid-19": 0.2}
 LABELLED = Prediction("pneumonia", SHARES, score=0.9)

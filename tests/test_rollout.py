@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-import archive
 from archives import altered, entry
 from callers import calling
+from chest_xray_ops import archive
+from chest_xray_ops.versions.rollout import stored
 from chest_xray_versions import weights_path
-from rollout import stored
 
 pytestmark = pytest.mark.e2e
 

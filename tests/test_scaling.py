@@ -10,9 +10,9 @@ from types import SimpleNamespace
 import pytest
 import requests
 
-import scaling
 from archives import entry, store_with
-from chest_xray.leave import order
+from chest_xray.worker.retirement import order
+from chest_xray_ops.versions import scaling
 from conftest import ROOT
 from films import draw_film, encode
 

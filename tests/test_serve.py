@@ -11,7 +11,7 @@ import pytest
 import requests
 from PIL import Image
 
-from archive import VERSION
+from chest_xray_ops.archive import VERSION
 from films import draw_film, encode, forms
 from offline import offline, served
 

@@ -9,12 +9,12 @@ from contextlib import ExitStack
 
 import pytest
 
-from chest_xray.slots import Slots, cores
+from chest_xray.worker.core_slots import Slots, cores
 
 HOUR_NS = 3_600_000_000_000
 HOLDER = """
 import sys, time
-from chest_xray.slots import Slots
+from chest_xray.worker.core_slots import Slots
 slots = Slots(int(sys.argv[1]))
 print("ready", flush=True)
 sys.stdin.readline()
@@ -97,7 +97,7 @@ def test_an_error_gives_the_slot_back(tmp_path, monkeypatch):
 
 def test_share_uses_the_spare_slots_and_keeps_the_order(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr("chest_xray.slots._LATELY_NS", 0)
+    monkeypatch.setattr("chest_xray.worker.core_slots._LATELY_NS", 0)
     slots, other = Slots(3), Slots(3)
 
     def double(part):
@@ -119,7 +119,7 @@ def test_share_uses_the_spare_slots_and_keeps_the_order(tmp_path, monkeypatch):
 
 def test_a_slot_that_another_has_just_left_is_not_spare(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr("chest_xray.slots._LATELY_NS", HOUR_NS)
+    monkeypatch.setattr("chest_xray.worker.core_slots._LATELY_NS", HOUR_NS)
     slots, other = Slots(2), Slots(2)
     with ExitStack() as stack:
         stack.enter_context(slots.one())
@@ -136,7 +136,7 @@ def test_a_slot_that_another_has_just_left_is_not_spare(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("items", "parts"), [(7, 1), (15, 1), (16, 2), (100, 3)])
 def test_in_turn_waits_for_as_many_slots_as_the_items_fill(tmp_path, monkeypatch, items, parts):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr("chest_xray.slots._LATELY_NS", HOUR_NS)  # none is spare
+    monkeypatch.setattr("chest_xray.worker.core_slots._LATELY_NS", HOUR_NS)  # none is spare
     slots, other = Slots(3), Slots(3)
     with ThreadPoolExecutor(1) as sharer:
         with other.one(), other.one():
@@ -150,7 +150,7 @@ def test_in_turn_waits_for_as_many_slots_as_the_items_fill(tmp_path, monkeypatch
 
 def test_share_gives_all_slots_back_after_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr("chest_xray.slots._LATELY_NS", 0)
+    monkeypatch.setattr("chest_xray.worker.core_slots._LATELY_NS", 0)
     slots = Slots(2)
     for wrong in (0, 1):
         with pytest.raises(ZeroDivisionError):

@@ -1,4 +1,4 @@
-from start_failure import explain
+from chest_xray_ops.torchserve.start_failure import explain
 
 WORKERS = """\
 2026-01-01T00:00:00,000|W-9000-chest-xray_1.0-stdout|Torch worker started.

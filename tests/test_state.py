@@ -4,10 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from archive import VERSION
+from chest_xray_ops.archive import VERSION
+from chest_xray_ops.torchserve.server import StartFailed
+from chest_xray_ops.torchserve.state import Entry, State
 from serve import _plan
-from server import StartFailed
-from state import Entry, State
 
 STATE = State("3.1", (Entry("3.0", "a.mar", 1), Entry("3.1", "b.mar", 4)), previous="3.0")
 

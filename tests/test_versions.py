@@ -7,8 +7,8 @@ import pytest
 import requests
 from PIL import Image
 
-import archive
-from archive import VERSION
+from chest_xray_ops import archive
+from chest_xray_ops.archive import VERSION
 from chest_xray_versions import weights_path
 from films import draw_film, encode
 from offline import offline, plain, served

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from chest_xray.explanation import heatmaps
 from chest_xray.labels import LABELS
-from chest_xray.network import ServedNet
+from chest_xray.network.explanation import heatmaps
+from chest_xray.network.stages import ServedNet
 from chest_xray_training.loop import Films
 
 DELETED = 0.1

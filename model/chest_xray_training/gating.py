@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from chest_xray.gate import HIDDEN, Gate
-from chest_xray.network import ServedNet
+from chest_xray.network.gate import HIDDEN, Gate
+from chest_xray.network.stages import ServedNet
 from chest_xray.transform import SIZE
 from chest_xray_training.dataset import FilmDataset
 from chest_xray_training.drawn import as_stored_elsewhere, no_films

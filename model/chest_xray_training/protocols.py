@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from chest_xray.labels import LABELS
-from chest_xray.network import ServedNet
+from chest_xray.network.stages import ServedNet
 from chest_xray.transform import SIZE
 from chest_xray_residual import ResidualNet
 from chest_xray_training import robust

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from chest_xray.labels import LABELS
-from chest_xray.network import ServedNet, StagedNet
+from chest_xray.network.stages import ServedNet, StagedNet
 from chest_xray_original import VotingNet
 from chest_xray_residual import MEMBERS, ResidualNet, side_by_side
 from chest_xray_training import loop, robust

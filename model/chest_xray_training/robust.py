@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from chest_xray.labels import LABELS
-from chest_xray.network import StagedNet
+from chest_xray.network.stages import StagedNet
 from chest_xray_training import augmentation, loop
 from chest_xray_training.dataset import Film, FilmDataset
 

@@ -20,10 +20,10 @@ import psutil
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
-from archive import VERSION, build
 from benchmark_peers.load import Load, load
+from chest_xray_ops.archive import VERSION, build
+from chest_xray_ops.cli import ROOT
 from chest_xray_versions import weights_path
-from cli import ROOT
 
 _START_S = 120
 _STOP_S = 10

@@ -40,7 +40,7 @@ def from_environment() -> Work:
 
 def served(device: torch.device) -> nn.Module:
     """This project's network as it answers requests, warm."""
-    from chest_xray.serving import serving_form, warm_up
+    from chest_xray.network.compiled import serving_form, warm_up
 
     form = serving_form(load_network("3.0", weights_path("3.0")).to(device), device)
     warm_up(form)

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chest_xray.errors import InputError
-from chest_xray.metrics import Metrics
 from chest_xray.request import Headers
+from chest_xray.worker.metrics import Metrics
 
 if TYPE_CHECKING:  # they need torch, and others read the names of the logs here
     from chest_xray.batch import Outcome, Row

@@ -6,9 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from instance import Instance
-from scaling import scale
-from torchserve_client import ServerError, ServerUnreachable, TorchServeClient, Version
+from chest_xray_ops.torchserve.client import (
+    ServerError,
+    ServerUnreachable,
+    TorchServeClient,
+    Version,
+)
+from chest_xray_ops.torchserve.instance import Instance
+from chest_xray_ops.versions.scaling import scale
 
 _SAMPLE_S = 0.5
 _DECIDE_S = 5.0

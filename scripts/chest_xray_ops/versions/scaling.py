@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 
-from chest_xray.leave import order
-from instance import MODEL, Instance
-from torchserve_client import ServerError, ServerUnreachable, TorchServeClient
+from chest_xray.worker.retirement import order
+from chest_xray_ops.torchserve.client import ServerError, ServerUnreachable, TorchServeClient
+from chest_xray_ops.torchserve.instance import MODEL, Instance
 
 _LEAVE_S = 10.0
 _POLL_S = 0.01

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from cli import ROOT
+from chest_xray_ops.cli import ROOT
 
 MODEL = "chest-xray"
 """The name every version is registered under."""

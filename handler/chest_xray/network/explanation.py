@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from chest_xray.network import StagedNet
+from chest_xray.network.stages import StagedNet
 
 _OPACITY = 0.6  # of the hottest place
 

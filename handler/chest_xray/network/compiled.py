@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from chest_xray.convolution import Packed, best_precision, folded, packed
+from chest_xray.network.convolution import Packed, best_precision, folded, packed
 from chest_xray.transform import SIZE
 
 _PASSES = 3

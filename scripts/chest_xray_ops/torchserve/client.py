@@ -10,7 +10,7 @@ from typing import Any
 import requests
 
 from chest_xray.errors import STATUS
-from instance import MODEL, Instance
+from chest_xray_ops.torchserve.instance import MODEL, Instance
 
 _TIMEOUT_S = 130  # above TorchServe's own 120 s for a start or an answer
 _POLL_S = 0.25

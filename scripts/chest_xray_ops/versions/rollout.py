@@ -8,13 +8,18 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event
 
-import golden
-from archive import verify, version_of
-from chest_xray.busy import is_busy, last_answer
-from instance import Instance
-from scaling import scale
-from state import State
-from torchserve_client import ServerError, ServerUnreachable, TorchServeClient, Version
+from chest_xray.worker.activity import is_busy, last_answer
+from chest_xray_ops import golden
+from chest_xray_ops.archive import verify, version_of
+from chest_xray_ops.torchserve.client import (
+    ServerError,
+    ServerUnreachable,
+    TorchServeClient,
+    Version,
+)
+from chest_xray_ops.torchserve.instance import Instance
+from chest_xray_ops.torchserve.state import State
+from chest_xray_ops.versions.scaling import scale
 
 _ANSWER_S = 30.0
 """In which a new version must answer a golden picture; one that hangs does not."""

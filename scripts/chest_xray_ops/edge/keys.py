@@ -1,0 +1,274 @@
+"""Keys of the callers that may ask through the edge.
+
+examples:
+  python scripts/keys.py create --name ward-7
+  python scripts/keys.py create --name trial --days 30
+  python scripts/keys.py list
+  python scripts/keys.py rotate 3f9a0c2b7d --grace-hours 48
+  python scripts/keys.py revoke 3f9a0c2b7d
+  python scripts/keys.py rotate-management
+
+A key is shown once, when it is made; kept are its hash, name and dates, in keys.json of the runs
+folder (CHEST_XRAY_KEYS names another file), mode 0600. A running edge takes changes over by itself.
+`rotate` makes a key of the same name and length of life and ends the old one after the grace, so a
+caller changes over when it likes. These keys allow predictions alone; TorchServe's own key for
+management, in key_file.json of a running server, is new at every start and with rotate-management.
+exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 no server.
+"""
+
+import argparse
+import base64
+import fcntl
+import hashlib
+import json
+import os
+import re
+import secrets
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import requests
+from rich.console import Console
+from rich.table import Table
+
+from chest_xray_ops.cli import console, parser
+from chest_xray_ops.torchserve.instance import Instance
+
+KEYS_VARIABLE = "CHEST_XRAY_KEYS"
+_NAME = r"[\w.@ -]{1,64}"
+_ID_BYTES = 5  # an id, a colon and a secret are 54 characters: base64 without padding
+_SECRET_BYTES = 32
+_SALT_BYTES = 8
+_TIMEOUT_S = 10
+
+
+@dataclass(frozen=True)
+class Key:
+    """What is kept of one; times are ISO 8601 in UTC."""
+
+    id: str
+    name: str
+    hash: str
+    """Salted SHA-1 of the secret as nginx reads it (RFC 2307). Of 256 random bits, so that nothing
+    can be guessed, and collisions are of no use."""
+    created: str
+    expires: str
+    revoked: str | None = None
+
+    @property
+    def ends(self) -> datetime:
+        return datetime.fromisoformat(self.expires)
+
+    def state(self, now: datetime) -> str:
+        """``valid``, ``expired`` or ``revoked``."""
+        if self.revoked:
+            return "revoked"
+        return "valid" if now < self.ends else "expired"
+
+
+class Keys:
+    """The file they are kept in."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def of_this_place(cls) -> "Keys":
+        """The one file all servers of this runs folder share."""
+        chosen = os.environ.get(KEYS_VARIABLE)
+        runs = Instance.from_environment().directory.parent
+        return cls(Path(chosen) if chosen else runs / "keys.json")
+
+    def read(self) -> list[Key]:
+        """Every key ever made; none if there is no file yet."""
+        try:
+            text = self.path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return []
+        return [Key(**row) for row in json.loads(text)["keys"]]
+
+    def create(self, name: str, life: timedelta) -> tuple[Key, str]:
+        """A new key and what the caller sends; the latter is kept nowhere."""
+        if not re.fullmatch(_NAME, name):
+            raise ValueError(f"{name!r} is no name: up to 64 letters, digits and any of .@_- ")
+        with self._change() as keys:
+            key, token = _new(name, life)
+            keys.append(key)
+        return key, token
+
+    def revoke(self, id: str) -> Key:
+        """End a key now."""
+        with self._change() as keys:
+            place = _place(keys, id)
+            keys[place] = replace(keys[place], revoked=keys[place].revoked or _text(_now()))
+            return keys[place]
+
+    def rotate(self, id: str, grace: timedelta) -> tuple[Key, str]:
+        """A new key in a valid one's place, which ends after the grace."""
+        with self._change() as keys:
+            place = _place(keys, id)
+            old = keys[place]
+            if (state := old.state(_now())) != "valid":
+                raise ValueError(f"key {id} is {state}: create a new one")
+            key, token = _new(old.name, old.ends - datetime.fromisoformat(old.created))
+            keys[place] = replace(old, expires=_text(min(old.ends, _now() + grace)))
+            keys.append(key)
+        return key, token
+
+    @contextmanager
+    def _change(self) -> Iterator[list[Key]]:
+        """All keys, to be changed by nobody else meanwhile; written as a whole at the end."""
+        folder = self.path.parent
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            keys = self.read()
+            yield keys
+            handle, name = tempfile.mkstemp(dir=folder, prefix=self.path.name)  # mode 0600
+            try:
+                with open(handle, "w", encoding="utf-8") as file:
+                    file.write(json.dumps({"keys": list(map(asdict, keys))}, indent=2) + "\n")
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.replace(name, self.path)
+            except BaseException:
+                os.unlink(name)
+                raise
+            os.fsync(lock)
+        finally:
+            os.close(lock)
+
+
+def _new(name: str, life: timedelta) -> tuple[Key, str]:
+    id = secrets.token_hex(_ID_BYTES)
+    secret = secrets.token_urlsafe(_SECRET_BYTES)
+    salt = secrets.token_bytes(_SALT_BYTES)
+    digest = hashlib.sha1(secret.encode() + salt, usedforsecurity=False).digest()
+    now = _now()
+    key = Key(id, name, "{SSHA}" + _base64(digest + salt), _text(now), _text(now + life))
+    return key, "cxr_" + _base64(f"{id}:{secret}".encode())
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _place(keys: list[Key], id: str) -> int:
+    for place, key in enumerate(keys):
+        if key.id == id:
+            return place
+    raise ValueError(f"there is no key {id}")
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+def _text(time: datetime) -> str:
+    return time.isoformat(timespec="seconds")
+
+
+def _create(keys: Keys, args: argparse.Namespace) -> None:
+    _show_new(*keys.create(args.name, timedelta(days=args.days)))
+
+
+def _rotate(keys: Keys, args: argparse.Namespace) -> None:
+    _show_new(*keys.rotate(args.id, timedelta(hours=args.grace_hours)))
+
+
+def _revoke(keys: Keys, args: argparse.Namespace) -> None:
+    print(json.dumps(_public(keys.revoke(args.id)), indent=2))
+
+
+def _list(keys: Keys, args: argparse.Namespace) -> None:
+    rows = [_public(key) for key in keys.read()]
+    if args.json:
+        print(json.dumps(rows, indent=2))
+        return
+    table = Table("id", "name", "state", "created", "expires", "revoked")
+    for row in rows:
+        table.add_row(*(row[str(column.header)] or "" for column in table.columns))
+    Console().print(table)
+
+
+def _rotate_management(keys: Keys, args: argparse.Namespace) -> None:
+    """The inference key is left alone: TorchServe ends the old one at once, under the callers."""
+    instance = Instance.find()
+    answer = requests.get(
+        f"{instance.management_url}/token",
+        params={"type": "management"},
+        headers={"Authorization": f"Bearer {instance.key('API')}"},
+        timeout=_TIMEOUT_S,
+    )
+    if not answer.ok:
+        raise ValueError(f"TorchServe refused: {answer.status_code}")
+    print(json.dumps({"key_file": str(instance.key_file)}))
+
+
+def _show_new(key: Key, token: str) -> None:
+    console.print("This key is shown once and kept nowhere.")
+    print(json.dumps({"key": token, **_public(key)}, indent=2))
+
+
+def _public(key: Key) -> dict[str, Any]:
+    """A key without its hash, and with its state."""
+    row = asdict(key)
+    del row["hash"]
+    return {**row, "state": key.state(_now())}
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < 36_500:
+        raise argparse.ArgumentTypeError(f"{text} is not a length of life")
+    return value
+
+
+def _grace(text: str) -> float:
+    return 0.0 if float(text) == 0 else _positive(text)
+
+
+def _arguments() -> argparse.Namespace:
+    top = parser(__doc__)
+    verbs = top.add_subparsers(required=True, metavar="VERB")
+
+    def verb(name: str, run: Any, text: str) -> argparse.ArgumentParser:
+        added = verbs.add_parser(name, help=text, description=text)
+        added.set_defaults(run=run)
+        return added
+
+    one = verb("create", _create, "make a key")
+    one.add_argument("--name", required=True, help="who asks with it; not a person's name")
+    one.add_argument("--days", type=_positive, default=365, help="until it expires")
+    one = verb("list", _list, "every key, without what callers send")
+    one.add_argument("--json", action="store_true", help="JSON instead of a table")
+    verb("revoke", _revoke, "end a key now").add_argument("id")
+    one = verb("rotate", _rotate, "make a key in a valid one's place")
+    one.add_argument("id")
+    one.add_argument("--grace-hours", type=_grace, default=24, help="while the old one works too")
+    verb("rotate-management", _rotate_management, "a new key for TorchServe's management API")
+    return top.parse_args()
+
+
+def main() -> int:
+    args = _arguments()
+    try:
+        args.run(Keys.of_this_place(), args)
+    except requests.RequestException as error:
+        console.print(f"keys.py: no server: {type(error).__name__}")
+        return 3
+    except (ValueError, TypeError, KeyError, OSError) as error:
+        console.print(f"keys.py: {error}", soft_wrap=True, markup=False)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Which versions a running server serves, and with how many workers."""
