@@ -1,21 +1,13 @@
 """What every test shares: synthetic films, a web server, and a real TorchServe."""
 
-import ctypes
 import importlib
 import json
 import os
 import re
 import signal
-import socket
-import subprocess
 import sys
-import threading
-import time
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +19,19 @@ from hypothesis import HealthCheck, settings
 
 from chest_xray_ops import archive
 from chest_xray_ops.archive import VERSION
-from chest_xray_ops.torchserve.client import TorchServeClient
-from chest_xray_ops.torchserve.instance import Instance
 from chest_xray_versions import weights_path
-from films import draw_film, encode
+from support.films import draw_film, encode
+from support.processes import die_with_parent
+from support.server import RunningServer, start_server
+from support.web import Alone, WebServer, serve_web
 
-ROOT = Path(__file__).resolve().parent.parent
+END_TO_END = Path(__file__).parent / "e2e"
 
 
-def die_with_parent() -> None:
-    """Have Linux send this process SIGTERM when its parent dies, by whatever cause."""
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if END_TO_END in item.path.parents:
+            item.add_marker(pytest.mark.e2e)
 
 
 def _interrupt(number: int, frame: object) -> None:
@@ -63,91 +57,10 @@ def film() -> bytes:
     return encode(draw_film(1), "PNG")
 
 
-@dataclass
-class WebServer:
-    """A real web server on loopback that answers what a test registered."""
-
-    url: str
-    host: str
-    """As a setting names it."""
-    pages: dict[str, Callable[[BaseHTTPRequestHandler], None]] = field(default_factory=dict)
-
-    def add(self, path: str, body: bytes, status: int = 200, **headers: str) -> str:
-        """Answer ``path`` with this; returns its URL."""
-
-        def page(request: BaseHTTPRequestHandler) -> None:
-            request.send_response(status)
-            for name, value in {"Content_Length": str(len(body)), **headers}.items():
-                request.send_header(name.replace("_", "-"), value)
-            request.end_headers()
-            request.wfile.write(body)
-
-        self.pages[path] = page
-        return self.url + path
-
-    def add_drip(self, path: str, seconds: float) -> str:
-        """Answer ``path`` with a byte every tenth of a second, for so long."""
-
-        def page(request: BaseHTTPRequestHandler) -> None:
-            request.send_response(200)
-            request.end_headers()
-            end = time.monotonic() + seconds
-            while time.monotonic() < end:
-                request.wfile.write(b"\xff")
-                time.sleep(0.1)
-
-        self.pages[path] = page
-        return self.url + path
-
-
 @pytest.fixture(scope="session")
 def web() -> Iterator[WebServer]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            self.close_connection = True  # as every caller asks
-            page = server.pages.get(self.path)
-            if page is None:
-                self.send_error(404)
-                return
-            with suppress(BrokenPipeError, ConnectionResetError):  # the client had enough
-                page(self)
-
-        def log_message(self, *args: Any) -> None:
-            pass
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-        request_queue_size = 128  # the default of 5 makes a burst of connections wait a second
-
-    http = Server(("127.0.0.1", 0), Handler)
-    host = f"127.0.0.1:{http.server_port}"
-    server = WebServer(f"http://{host}", host)
-    threading.Thread(target=http.serve_forever, daemon=True).start()
-    yield server
-    http.shutdown()
-    http.server_close()
-
-
-class Alone:
-    """A listener on loopback that nobody may reach; counts who does."""
-
-    def __init__(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        self.connections = 0
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def _serve(self) -> None:
-        with suppress(OSError):
-            while True:
-                self._listener.accept()[0].close()
-                self.connections += 1
-
-    def close(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+    with serve_web() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
@@ -155,175 +68,6 @@ def alone() -> Iterator[Alone]:
     listener = Alone()
     yield listener
     listener.close()
-
-
-def wait_until(condition: Callable[[], Any], seconds: float = 60) -> float:
-    """Returns how many it took."""
-    start = time.monotonic()
-    while not condition():
-        assert time.monotonic() - start < seconds
-        time.sleep(0.05)
-    return time.monotonic() - start
-
-
-@contextmanager
-def on_time(seconds: float, grace_s: float = 0.5) -> Iterator[None]:
-    """What happens inside ends within so many seconds and the grace, which begins when a thread
-    that waits for no more than the first wakes: a machine that stops for a moment holds up both."""
-    done, late = threading.Event(), threading.Event()
-
-    def wait() -> None:
-        done.wait(seconds)
-        if not done.wait(grace_s):
-            late.set()
-
-    watch = threading.Thread(target=wait)
-    watch.start()
-    try:
-        yield
-    finally:
-        done.set()
-        watch.join()
-    assert not late.is_set()
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago."""
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
-
-
-@dataclass
-class RunningServer:
-    """scripts/serve.py as a person starts it, on ports of its own."""
-
-    process: subprocess.Popen[bytes]
-    environment: dict[str, str]
-    instance: Instance
-    output: Path
-
-    @property
-    def banner(self) -> str:
-        """What it has printed for people."""
-        return self.output.with_suffix(".stdout").read_text()
-
-    @property
-    def errors(self) -> str:
-        """What it has printed about failing."""
-        return self.output.with_suffix(".stderr").read_text()
-
-    @property
-    def client(self) -> TorchServeClient:
-        return TorchServeClient.of(self.instance)
-
-    @property
-    def url(self) -> str:
-        return f"{self.instance.inference_url}/predictions/chest-xray"
-
-    @property
-    def headers(self) -> dict[str, str]:
-        key = self.instance.key("inference")
-        return {"Authorization": f"Bearer {key}"} if key else {}
-
-    def script(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run one of scripts/ as a client of this server."""
-        name, *rest = arguments
-        return subprocess.run(
-            [sys.executable, str(ROOT / "scripts" / name), *rest],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=180,
-            check=False,
-        )
-
-    def processes(self) -> dict[int, bytes]:
-        """Command lines of all its processes, told by the run directory in their environment."""
-        mark = f"CHEST_XRAY_RUN_DIR={self.instance.directory.parent}\0"
-        found = {}
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit():
-                try:
-                    environment = (entry / "environ").read_bytes().decode(errors="replace")
-                    state = (entry / "stat").read_text().rsplit(")", 1)[1].split()[0]
-                except OSError:
-                    continue
-                if mark in environment and state != "Z":
-                    found[int(entry.name)] = (entry / "cmdline").read_bytes()
-        return found
-
-    def pids(self, kind: bytes) -> list[int]:
-        """Of its processes with this in their command line."""
-        return [pid for pid, command in self.processes().items() if kind in command]
-
-    def table(self) -> dict[str, dict[str, Any]]:
-        """`manage.py list`, by version."""
-        rows = json.loads(self.script("manage.py", "list", "--json").stdout)
-        return {row["version"]: row for row in rows}
-
-    def wait_ready(self, timeout_s: float = 120) -> None:
-        """Wait for the end of the banner."""
-        deadline = time.monotonic() + timeout_s
-        while "Ctrl-C" not in self.banner:
-            assert self.process.poll() is None, self.errors
-            assert time.monotonic() < deadline, self.errors
-            time.sleep(0.05)
-        assert "is READY" in self.banner
-
-    def is_whole(self, without: int) -> bool:
-        """Whether all workers are READY and this process, just killed, is none of them: TorchServe
-        takes a moment to notice."""
-        now = self.client.describe()
-        there = [worker["pid"] for worker in now["workers"] if worker["status"] == "READY"]
-        return len(there) == now["minWorkers"] and without not in there
-
-    def wait_whole(self, without: int, timeout_s: float = 60) -> None:
-        wait_until(lambda: self.is_whole(without), timeout_s)
-
-    def stop(self, signal_number: int = signal.SIGTERM) -> int:
-        if self.process.poll() is None:
-            self.process.send_signal(signal_number)
-        return self.process.wait(30)
-
-
-def start_server(
-    run_dir: Path, serve: Path = ROOT / "scripts" / "serve.py", **environment: str
-) -> RunningServer:
-    """Start serve.py; the caller waits for it and stops it."""
-    inference, management, metrics, grpc_inference, grpc_management, ours = free_ports(6)
-    own = {
-        "TS_INFERENCE_ADDRESS": f"http://127.0.0.1:{inference}",
-        "TS_MANAGEMENT_ADDRESS": f"http://127.0.0.1:{management}",
-        "TS_METRICS_ADDRESS": f"http://127.0.0.1:{metrics}",
-        "TS_GRPC_INFERENCE_PORT": str(grpc_inference),
-        "TS_GRPC_MANAGEMENT_PORT": str(grpc_management),
-        "CHEST_XRAY_METRICS_ADDRESS": f"127.0.0.1:{ours}",
-        "CHEST_XRAY_RUN_DIR": str(run_dir),
-        **environment,
-    }
-    everything = {**os.environ, **own}
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in own.items():
-            patch.setenv(name, value)
-        instance = Instance.from_environment()
-    output = run_dir / f"serve-{inference}"
-    with (
-        output.with_suffix(".stdout").open("wb") as stdout,
-        output.with_suffix(".stderr").open("wb") as stderr,
-    ):
-        process = subprocess.Popen(
-            [sys.executable, str(serve)],
-            env=everything,
-            stdout=stdout,
-            stderr=stderr,
-            preexec_fn=die_with_parent if sys.platform == "linux" else None,
-        )
-    return RunningServer(process, everything, instance, output)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,302 @@
+"""The handler, driven with TorchServe's own Context and an unpacked archive, but no server."""
+
+import json
+import os
+import shutil
+import tempfile
+import threading
+import time
+import zipfile
+from collections import Counter
+from itertools import islice
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from ts.context import Context, RequestProcessor
+
+from chest_xray.batch import Batch, Row
+from chest_xray.errors import STATUS
+from chest_xray.worker import retirement as leave
+from chest_xray_handler import ChestXrayHandler
+from chest_xray_ops import archive
+from chest_xray_ops.archive import VERSION
+from chest_xray_versions import weights_path
+from support.films import draw_film, encode
+from support.mutants import mutants
+
+FILM = encode(draw_film(1), "PNG")
+LABEL_ALL = {"answer_out_of_distribution": True}  # drawn films need not pass for real ones
+
+
+@pytest.fixture(scope="module")
+def unpacked(tmp_path_factory):
+    """The archive of the committed weights, as TorchServe unpacks it."""
+    folder = tmp_path_factory.mktemp("model")
+    built = archive.build(VERSION, weights_path(VERSION), folder / "store")
+    with zipfile.ZipFile(built) as file:
+        file.extractall(folder)
+    return folder
+
+
+def context_of(folder, rows, headers=(), config=None):
+    manifest = json.loads((folder / "MAR-INF" / "MANIFEST.json").read_text())
+    context = Context(
+        "chest-xray",
+        str(folder),
+        manifest,
+        8,
+        None,
+        "0.12.0",
+        True,
+        SimpleNamespace(),
+        config or {},
+    )
+    context.request_ids = {index: f"id-{index}" for index in range(len(rows))}
+    headers = headers or [{} for _ in rows]
+    context.request_processor = [RequestProcessor(dict(each)) for each in headers]
+    return context
+
+
+@pytest.fixture(scope="module")
+def handler(unpacked):
+    threads = torch.get_num_threads()
+    made = ChestXrayHandler()
+    made.initialize(context_of(unpacked, [], config={"handler": {**LABEL_ALL}}))
+    yield made
+    made.loader.close()
+    made.slots.close()
+    torch.set_num_threads(threads)
+
+
+def ask(handler, folder, rows, headers=()):
+    context = context_of(folder, rows, headers)
+    bodies = handler.handle(rows, context)
+    assert len(bodies) == len(rows)
+    return bodies, [context.get_response_status(index)[0] for index in range(len(rows))], context
+
+
+def test_good_and_bad_rows_of_one_batch(handler, unpacked):
+    rows = [
+        {"body": bytearray(FILM)},
+        {"body": bytearray(b"GIF89a")},
+        {"file": bytearray(FILM)},
+        {},
+        {"body": bytearray(FILM[:500])},
+        {"body": {"imageUrl": "file:///etc/passwd"}},
+        {"body": bytearray(encode(draw_film(2), "JPEG"))},
+    ]
+    bodies, statuses, context = ask(handler, unpacked, rows)
+    assert statuses == [200, 415, 200, 400, 422, 400, 200]
+    [alone], _, _ = ask(handler, unpacked, rows[-1:])
+    assert bodies[0] == bodies[2]
+    assert bodies[6]["probability"] == pytest.approx(alone["probability"], abs=1e-5)
+    assert bodies[6] != bodies[0]
+    assert [set(body) for body in (bodies[1], bodies[3])] == [{"code", "type", "message"}] * 2
+    assert all(context.get_response_content_type(i) == "application/json" for i in range(7))
+
+
+def test_all_rows_bad(handler, unpacked):
+    _, statuses, _ = ask(handler, unpacked, [{}, {}])
+    assert statuses == [400, 400]
+
+
+def test_client_headers_do_not_change_the_course(handler, unpacked):
+    rows = [{"body": bytearray(FILM)}] * 2
+    headers = [{"describe": "True", "explain": "False"}, {"Describe": "True"}]
+    bodies, statuses, _ = ask(handler, unpacked, rows, headers)
+    assert statuses == [200, 200]
+    assert all("label" in body for body in bodies)
+
+
+def test_a_worker_that_is_to_leave(handler, unpacked, tmp_path, monkeypatch):
+    """It stands still at a question of the operator's, and never with a caller's request."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(leave, "_STAY_S", 0)
+    told = leave.order(tmp_path, os.getpid())
+    told.touch()
+    question = {"describe": "True"}
+    for rows, headers in (
+        ([{"body": bytearray(FILM)}], [question]),
+        ([{}, {}], [question, question]),
+        ([{}], [{}]),
+    ):
+        ask(handler, unpacked, rows, headers)
+        assert told.exists()
+    ask(handler, unpacked, [{}], [question])
+    assert not told.exists()
+
+
+def test_the_original_projects_form(handler, unpacked):
+    rows = [{"body": bytearray(FILM)}, {"body": bytearray(FILM)}, {"body": bytearray(b"")}]
+    old = {"X-Answer-Form": "result"}
+    [body, plain, error], statuses, _ = ask(handler, unpacked, rows, [old, {}, old])
+    assert body == {"result": {key: plain[key] for key in ("label", "probability")}}
+    assert (error["code"], statuses[2]) == ("empty_request", 400)
+
+
+def test_explanations_beside_predictions_and_errors(handler, unpacked):
+    rows = [{"body": bytearray(data)} for data in (FILM, FILM, b"GIF89a", FILM)]
+    headers = [
+        {"explain": "True"},
+        {"explain": "False"},
+        {"explain": "True", "Accept": "image/png"},
+        {"explain": "True", "Accept": "image/png"},
+    ]
+    bodies, statuses, context = ask(handler, unpacked, rows, headers)
+    assert statuses == [200, 200, 415, 200]
+    grid = bodies[0].pop("heatmap")
+    assert sum(map(sum, grid)) == pytest.approx(1, abs=1e-3)
+    assert bodies[0]["label"] == bodies[1]["label"]
+    assert bodies[0]["probabilities"] == pytest.approx(bodies[1]["probabilities"], abs=1e-5)
+    assert bodies[2]["code"] == "unsupported_image"
+    assert bodies[3].startswith(b"\x89PNG")
+    types = [context.get_response_content_type(index) for index in range(4)]
+    assert types == ["application/json"] * 3 + ["image/png"]
+
+
+def test_a_film_and_what_is_none_in_one_batch(unpacked):
+    """With the committed defaults; the gate is replaced, so that it is not what is tested."""
+    handler = ChestXrayHandler()
+    handler.initialize(context_of(unpacked, []))
+
+    def read(images):
+        readings = torch.zeros(len(images), 4)
+        readings[:, 3] = torch.where(images.mean((1, 2, 3)) > 0.5, 1.0, -1.0)
+        return readings
+
+    handler.serving.forward = read
+    dark, light = (encode(np.full((30, 30), shade, np.uint8), "PNG") for shade in (20, 200))
+    allowed = {"file": bytearray(dark), "allowOutOfDistribution": bytearray(b"true")}
+    rows = [{"body": bytearray(dark)}, {"body": bytearray(light)}, allowed]
+    bodies, statuses, context = ask(handler, unpacked, rows, [{"explain": "True"}, {}, {}])
+    handler.loader.close()
+    handler.slots.close()
+    assert statuses == [422, 200, 200]
+    assert bodies[0]["code"] == "not_a_chest_xray"
+    assert [body["in_distribution"] for body in bodies] == [False, True, False]
+    assert ["label" in body for body in bodies] == [False, True, True]
+    assert context.get_response_status(0)[1] == "UnprocessableContent"
+
+
+def test_damaged_weights_stop_the_worker(unpacked, tmp_path):
+    folder = shutil.copytree(unpacked, tmp_path / "model")
+    [weights] = folder.glob("*.pt")
+    data = bytearray(weights.read_bytes())
+    data[len(data) // 2] ^= 1
+    weights.write_bytes(data)
+    with pytest.raises(ValueError, match="SHA-256"):
+        ChestXrayHandler().initialize(context_of(folder, []))
+
+
+def test_invalid_json_is_known_by_its_declared_type(handler, unpacked):
+    rows = [{"body": bytearray(b"nonsense")}] * 2
+    headers = [{"Content-type": "application/json; charset=utf-8"}, {"content-type": "image/png"}]
+    bodies, statuses, _ = ask(handler, unpacked, rows, headers)
+    assert statuses == [400, 415]
+    assert bodies[0]["code"] == "invalid_json"
+
+
+DISTRIBUTION = {"in_distribution", "in_distribution_score"}
+BODIES = {"label", "probability", "probabilities", *DISTRIBUTION, "model_version", "warnings"}
+
+
+def check(bodies, statuses):
+    """Every row is answered, as JSON, with a prediction or an error of its caller's."""
+    for body, status in zip(json.loads(json.dumps(bodies)), statuses, strict=True):
+        if status == 200:
+            assert set(body) <= BODIES
+            assert sum(body["probabilities"].values()) == pytest.approx(1, abs=1e-4)
+        else:
+            assert set(body) - DISTRIBUTION == {"code", "type", "message"}
+            assert STATUS[body["code"]] == status
+
+
+def test_thousands_of_damaged_images(handler, unpacked):
+    stream = mutants(seed=1)
+    seen = Counter()
+    for _ in range(100):
+        rows = [{"body": bytearray(data)} for data in islice(stream, 20)]
+        bodies, statuses, _ = ask(handler, unpacked, rows)
+        check(bodies, statuses)
+        seen.update(statuses)
+    assert set(seen) == {200, 415, 422}
+    assert min(seen.values()) > 50
+
+
+KEYS = st.text(max_size=8) | st.sampled_from(["body", "data", "imageUrl", "file", "image", "url"])
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text() | st.binary(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4),
+)
+ROWS = st.lists(
+    st.fixed_dictionaries({"body": JSON | st.binary().map(bytearray)})
+    | st.dictionaries(KEYS, st.binary().map(bytearray) | JSON, max_size=3),
+    min_size=1,
+    max_size=16,
+)
+
+
+@given(rows=ROWS)
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_bodies(handler, unpacked, rows):
+    bodies, statuses, _ = ask(handler, unpacked, rows)
+    check(bodies, statuses)
+
+
+def test_an_envelope_may_unfold_one_request(handler, unpacked):
+    rows = [{"imageUrl": "file:///x"}, FILM]
+    bodies = handler.handle(rows, context_of(unpacked, [{}]))
+    assert bodies[0]["code"] == "invalid_url"
+    assert "label" in bodies[1]
+
+
+def test_wrong_setting_stops_the_worker(unpacked):
+    with pytest.raises(ValueError, match="fetch_time"):
+        ChestXrayHandler().initialize(
+            context_of(unpacked, [], config={"handler": {"fetch_time": 1}})
+        )
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("ALLOWED_HOSTS", "http://pacs.local/"), ("FETCH_TIMEOUT_S", "soon")]
+)
+def test_wrong_variable_stops_the_worker(unpacked, monkeypatch, variable, value):
+    monkeypatch.setenv(f"CHEST_XRAY_{variable}", value)
+    with pytest.raises(ValueError, match=rf"(?i){variable}"):
+        ChestXrayHandler().initialize(context_of(unpacked, []))
+
+
+def test_foreign_labels_stop_the_worker(unpacked, tmp_path):
+    folder = shutil.copytree(unpacked, tmp_path / "model")
+    (folder / "index_to_name.json").write_text('{"0": "cat", "1": "dog", "2": "cow"}')
+    with pytest.raises(ValueError, match="cat"):
+        ChestXrayHandler().initialize(context_of(folder, []))
+
+
+def test_parts_that_fail_side_by_side_are_all_counted(unpacked, monkeypatch):
+    """However they come, the third failure ends the worker, and none is passed over."""
+    handler = ChestXrayHandler()
+    handler.initialize(context_of(unpacked, []))
+    both, ended = threading.Barrier(2), []
+
+    def fail(images):
+        both.wait()
+        raise RuntimeError
+
+    monkeypatch.setattr(handler, "_network", fail)
+    monkeypatch.setattr("chest_xray_handler.os._exit", ended.append)
+    monkeypatch.setattr("chest_xray_handler.log.error", lambda *_: time.sleep(0.05))
+    batch = Batch(torch.zeros(1, 1, 224, 224), (Row(),))
+    for _ in range(2):
+        threads = [threading.Thread(target=handler.inference, args=(batch,)) for _ in range(2)]
+        for each in threads:
+            each.start()
+        for each in threads:
+            each.join()
+    handler.loader.close()
+    handler.slots.close()
+    assert ended == [1, 1]  # the third and, since this process goes on, the fourth
