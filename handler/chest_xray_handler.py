@@ -16,6 +16,7 @@ from torch import Tensor
 from chest_xray.batch import Batch, EncodedImage, ImageLoader, Outcome, Row
 from chest_xray.errors import InputError
 from chest_xray.labels import LABELS
+from chest_xray.machine import cores
 from chest_xray.network.compiled import serving_form, warm_up
 from chest_xray.network.explanation import heatmaps, overlay
 from chest_xray.prediction import Prediction
@@ -26,7 +27,8 @@ from chest_xray.worker.access_log import Records
 from chest_xray.worker.activity import Busy
 from chest_xray.worker.checksum import verify_weights
 from chest_xray.worker.connection_keeper import Keeper
-from chest_xray.worker.core_slots import Slots, cores
+from chest_xray.worker.contract import LOGS_VARIABLE
+from chest_xray.worker.core_slots import Slots
 from chest_xray.worker.image_classifier import ImageClassifier
 from chest_xray.worker.retirement import stand_still_if_told
 
@@ -53,7 +55,7 @@ class ChestXrayHandler(ImageClassifier):  # type: ignore[misc]
         self.model_version = model["modelVersion"]
         self.busy = Busy(self.model_version)
         self.failures, self.counting = 0, Lock()
-        logs = os.environ.get("LOG_LOCATION")
+        logs = os.environ.get(LOGS_VARIABLE)
         self.records = Records(
             self.model_version, Path(logs) if logs else None, self.settings.audit
         )

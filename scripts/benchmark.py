@@ -30,7 +30,7 @@ from benchmark_peers import report
 from benchmark_peers.contender import Contender, Limit, Ours, Peer, upstream
 from benchmark_peers.images import IMAGES, draw
 from benchmark_peers.load import as_base64, as_url
-from chest_xray.worker.core_slots import cores
+from chest_xray.machine import cores
 from chest_xray_ops.cli import ROOT, console, parser, run
 
 _PEERS = {

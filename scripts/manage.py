@@ -30,7 +30,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from chest_xray.worker.core_slots import cores
+from chest_xray.machine import cores
 from chest_xray_ops import golden
 from chest_xray_ops.cli import console, parser
 from chest_xray_ops.torchserve.client import (

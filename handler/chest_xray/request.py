@@ -17,6 +17,8 @@ _HOW = (
     'Send {"imageUrl": "https://..."} or {"data": "<base64>"} as application/json, '
     "the image itself as the body, or one of them as a multipart field."
 )
+PROBE_HEADER = "X-Probe"
+"""Carries the password of the supervisor, whose probes are no requests."""
 _IMAGE_KEYS = ("imageUrl", "data")
 _OPTION = "allowOutOfDistribution"
 _BOOLEANS = {"true": True, "false": False}
@@ -101,7 +103,7 @@ def parse_headers(headers: Mapping[str, str]) -> Headers:
         result_only=plain.get("x-answer-form") == "result",
         key=_KEY_ID.sub("", plain.get("x-key-id", ""))[:64],
         waited_s=_since(plain.get("x-request-start", "")),
-        probe=plain.get("x-probe", ""),
+        probe=plain.get(PROBE_HEADER.lower(), ""),
     )
 
 

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 import requests
 
-from chest_xray.worker.access_log import ACCESS
+from chest_xray.worker.contract import ACCESS_LOG
 from chest_xray_ops.torchserve.state import Entry, State
 from chest_xray_ops.torchserve.supervisor import Supervisor
 from support.archives import entry, store_with
@@ -207,7 +207,7 @@ def test_a_worker_that_lost_its_gpu(start, tmp_path, store, film):
     log = (server.instance.logs / "workers.log").read_text()
     assert "RuntimeError, 2 in succession" in log
     assert "CUDA error: 700" not in log  # nor any other message
-    lines = (server.instance.logs / ACCESS).read_text().splitlines()
+    lines = (server.instance.logs / ACCESS_LOG).read_text().splitlines()
     codes = [json.loads(line).get("code") for line in lines]
     assert 0 < codes.count("inference_failed") < len(codes) / 2
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from chest_xray.worker.core_slots import cores
+from chest_xray.machine import cores
 from chest_xray_ops import archive
 from chest_xray_ops.archive import VERSION
 from chest_xray_ops.torchserve.client import ServerError

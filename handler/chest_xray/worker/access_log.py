@@ -15,16 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from chest_xray.errors import InputError
 from chest_xray.request import Headers
+from chest_xray.worker.contract import ACCESS_LOG, AUDIT_LOG, PROBE_VARIABLE
 from chest_xray.worker.metrics import Metrics
 
-if TYPE_CHECKING:  # they need torch, and others read the names of the logs here
+if TYPE_CHECKING:  # they need torch
     from chest_xray.batch import Outcome, Row
 
-ACCESS = "access.log"
-AUDIT = "audit.log"
 _MOST_BYTES = 100_000_000
-PROBE_VARIABLE = "CHEST_XRAY_PROBE"
-"""The supervisor's password: what it asks to see whether a worker answers is no request."""
 
 
 class Records:
@@ -35,8 +32,8 @@ class Records:
         self._version = version
         self._probe = os.environ.get(PROBE_VARIABLE, "")
         self._metrics = Metrics(version)
-        self._access = LineFile(folder / ACCESS, _MOST_BYTES) if folder else None
-        self._audit = LineFile(folder / AUDIT) if folder and audit else None
+        self._access = LineFile(folder / ACCESS_LOG, _MOST_BYTES) if folder else None
+        self._audit = LineFile(folder / AUDIT_LOG) if folder and audit else None
 
     def keep(
         self,

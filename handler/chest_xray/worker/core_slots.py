@@ -149,14 +149,3 @@ def _pipe(name: str) -> int:
     with suppress(FileExistsError):
         os.mkfifo(_path(name), 0o600)
     return os.open(_path(name), os.O_RDWR | os.O_NONBLOCK)  # with a writer it never ends
-
-
-def cores() -> int:
-    """CPU cores that this process may use, a container's share included."""
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
-        share = -(-int(quota) // int(period))
-    except (OSError, ValueError):  # no such file, or "max"
-        return count or 1
-    return max(1, min(count or 1, share))

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, values
 
 from chest_xray.errors import STATUS
 from chest_xray.labels import LABELS
+from chest_xray.worker.contract import COUNTS_VARIABLE
 
 STAGES = ("queue", "fetch", "decode", "inference", "handler")
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -100,7 +101,7 @@ class Metrics:
 def _reserve() -> None:
     """Take the room for this worker's files, or count in memory: a write to a mapped file ends the
     worker if the disk is full then."""
-    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    folder = os.environ.get(COUNTS_VARIABLE)
     for kind in ("counter", "histogram") if folder else ():
         path = Path(folder or "", f"{kind}_{os.getpid()}.db")
         try:

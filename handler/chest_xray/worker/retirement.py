@@ -12,23 +12,16 @@ import tempfile
 import time
 from pathlib import Path
 
+from chest_xray.worker.contract import retirement_order
+
 _STAY_S = 10.0
 """In which the worker is taken away; or else it goes on."""
-
-
-def order(folder: Path, pid: int) -> Path:
-    """The file that tells a worker to leave; it is gone once the worker stands still.
-
-    Args:
-        folder: the workers' temporary directory.
-    """
-    return folder / f"chest-xray-leave-{pid}"
 
 
 def stand_still_if_told() -> None:
     """Wait to be taken away, if there is an order for this process."""
     try:
-        order(Path(tempfile.gettempdir()), os.getpid()).unlink()
+        retirement_order(Path(tempfile.gettempdir()), os.getpid()).unlink()
     except FileNotFoundError:
         return
     time.sleep(_STAY_S)

@@ -20,6 +20,8 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.registry import Collector
 
+from chest_xray.machine import memory_limit
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -227,14 +229,3 @@ def _gauge(name: str, text: str, values: Mapping[Any, int], *labels: str) -> Met
     for key, value in values.items():
         family.add_metric((key,) if isinstance(key, str) else key, value)
     return family
-
-
-def memory_limit() -> int:
-    """Bytes of this machine, or of the control group (a container's, a systemd unit's)."""
-    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    try:
-        group = Path("/proc/self/cgroup").read_text(encoding="ascii").rpartition("::")[2].strip()
-        limit = Path(f"/sys/fs/cgroup{group}/memory.max").read_text(encoding="ascii")
-        return min(machine, int(limit))
-    except (OSError, ValueError):  # no such file, or "max"
-        return machine

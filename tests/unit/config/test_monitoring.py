@@ -16,10 +16,11 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from chest_xray.errors import STATUS
+from chest_xray.machine import memory_limit
 from chest_xray.worker.metrics import STAGES, Metrics
 from chest_xray_ops.archive import VERSION
 from chest_xray_ops.torchserve.client import ServerError
-from chest_xray_ops.torchserve.monitor import Monitor, Snapshot, memory_limit
+from chest_xray_ops.torchserve.monitor import Monitor, Snapshot
 from support.paths import ROOT
 from support.processes import die_with_parent, free_ports
 

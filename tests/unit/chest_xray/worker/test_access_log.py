@@ -9,7 +9,8 @@ from chest_xray.batch import Row
 from chest_xray.errors import InputError
 from chest_xray.prediction import Prediction
 from chest_xray.request import Headers
-from chest_xray.worker.access_log import ACCESS, AUDIT, PROBE_VARIABLE, LineFile, Records
+from chest_xray.worker.access_log import LineFile, Records
+from chest_xray.worker.contract import ACCESS_LOG, AUDIT_LOG, PROBE_VARIABLE
 
 SHARES = {"normal": 0.1, "pneumonia": 0.7, "covid-19": 0.2}
 LABELLED = Prediction("pneumonia", SHARES, score=0.9)
@@ -34,7 +35,7 @@ def test_a_line_for_every_answer(tmp_path):
     bad = Row(size=5, error=REFUSED)
     headers = [Headers(waited_s=0.25), Headers()]
     keep(Records("3.0", tmp_path, False), [LABELLED, REFUSED], [row, bad], headers)
-    first, second = lines(tmp_path / ACCESS)
+    first, second = lines(tmp_path / ACCESS_LOG)
     assert first.pop("time").endswith("+00:00")
     assert len(first.pop("host")) == 12
     assert first == {
@@ -56,14 +57,14 @@ def test_a_line_for_every_answer(tmp_path):
         "code": "corrupt_image",
         "bytes": 5,
     }
-    assert not (tmp_path / AUDIT).exists()
+    assert not (tmp_path / AUDIT_LOG).exists()
 
 
 def test_the_audit_trail_says_who_and_which_image(tmp_path):
     rows = [Row(size=77, sha256="ab" * 32), Row(error=REFUSED)]
     headers = [Headers(key="ward-7"), Headers()]
     keep(Records("3.0", tmp_path, True), [LABELLED, REFUSED], rows, headers)
-    first, second = lines(tmp_path / AUDIT)
+    first, second = lines(tmp_path / AUDIT_LOG)
     assert (first["key"], first["sha256"], first["probability"]) == ("ward-7", "ab" * 32, 0.7)
     assert (second["code"], second["probability"]) == ("corrupt_image", None)
 
@@ -72,12 +73,12 @@ def test_probes_leave_no_trace_if_they_know_the_password(tmp_path, monkeypatch):
     monkeypatch.setenv(PROBE_VARIABLE, "sesame")
     records = Records("3.0", tmp_path, True)
     keep(records, [LABELLED], headers=[Headers(probe="sesame")])
-    assert not (tmp_path / ACCESS).read_text()
+    assert not (tmp_path / ACCESS_LOG).read_text()
     keep(records, [LABELLED] * 2, headers=[Headers(probe="sesame"), Headers(probe="guess")])
-    assert [line["request_id"] for line in lines(tmp_path / ACCESS)] == ["id-1"]
+    assert [line["request_id"] for line in lines(tmp_path / ACCESS_LOG)] == ["id-1"]
     monkeypatch.delenv(PROBE_VARIABLE)
     keep(Records("3.0", tmp_path, False), [LABELLED], headers=[Headers(probe="")])
-    assert len(lines(tmp_path / ACCESS)) == 2
+    assert len(lines(tmp_path / ACCESS_LOG)) == 2
 
 
 def test_a_rotated_file_is_left_for_a_new_one(tmp_path):

@@ -8,7 +8,8 @@ import tempfile
 
 import pytest
 
-from chest_xray.worker.activity import Busy, is_busy
+from chest_xray.worker.activity import Busy
+from chest_xray.worker.contract import is_busy
 
 WORKER = """
 import sys, time

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from chest_xray.worker.core_slots import Slots, cores
+from chest_xray.worker.core_slots import Slots
 
 HOUR_NS = 3_600_000_000_000
 HOLDER = """
@@ -157,7 +157,3 @@ def test_share_gives_all_slots_back_after_an_error(tmp_path, monkeypatch):
             slots.share(lambda part, wrong=wrong: 1 / (part[0] - wrong), [0, 1])
     assert len(slots.share(list, [0, 1])) == 2
     slots.close()
-
-
-def test_cores():
-    assert 1 <= cores() <= os.cpu_count()

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 import requests
 
-from chest_xray.worker.retirement import order
+from chest_xray.worker.contract import retirement_order
 from chest_xray_ops.versions import scaling
 from support.archives import entry, store_with
 from support.films import draw_film, encode
@@ -100,7 +100,7 @@ class Client:
 
     def ask_a_worker(self, version, model, timeout_s):
         if self.heeds:
-            order(self.scratch, self.workers[-1]).unlink()
+            retirement_order(self.scratch, self.workers[-1]).unlink()
 
     def scale(self, workers, version, model):
         self.seen.append((workers, [path.name for path in self.scratch.iterdir()]))
