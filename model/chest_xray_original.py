@@ -3,14 +3,13 @@
 import torch
 from torch import Tensor, nn
 
-from chest_xray.labels import LABELS
 from chest_xray.network.stages import StagedNet
 
 
 class OriginalNet(StagedNet):
-    """The original project's network: 10 layers, 3,231,251 parameters with three outputs."""
+    """The original project's network: 10 layers; 3,231,251 parameters if it has three outputs."""
 
-    def __init__(self, outputs: int = len(LABELS)) -> None:
+    def __init__(self, outputs: int) -> None:
         super().__init__(widths=(32, 64, 128))
         self.conv1 = nn.Conv2d(3, 32, kernel_size=3, stride=2, padding=1)
         self.conv2 = nn.Conv2d(32, 64, kernel_size=3, stride=2, padding=1)
@@ -38,16 +37,16 @@ class OriginalNet(StagedNet):
 
 
 class VotingNet(StagedNet):
-    """The original project's plan: three binary classifiers of its network, and a vote.
+    """The original project's plan: a binary classifier of its network for each label, and a vote.
 
     Each member says how probable its own label is against all others, and votes for it above one
     half. A single vote decides. Where several vote, or none does, the most probable of them
     decides: so in every case it is the label with the largest probability. The logits are the
-    logarithms of the three probabilities; their softmax is each one's share of the sum.
+    logarithms of these probabilities; their softmax is each label's share of the sum.
     """
 
-    def __init__(self) -> None:
-        members = [OriginalNet(outputs=1) for _ in LABELS]
+    def __init__(self, outputs: int) -> None:
+        members = [OriginalNet(outputs=1) for _ in range(outputs)]
         super().__init__(members[0].widths)
         self.members = nn.ModuleList(members)
 
@@ -63,5 +62,5 @@ class VotingNet(StagedNet):
         return nn.functional.logsigmoid(scores)
 
     def nets(self) -> list[OriginalNet]:
-        """The members, in the order of LABELS."""
+        """The members, in the order of their labels."""
         return [net for net in self.members if isinstance(net, OriginalNet)]

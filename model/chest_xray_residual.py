@@ -5,12 +5,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from chest_xray.labels import LABELS
 from chest_xray.network.convolution import Convolution
 from chest_xray.network.stages import StagedNet
 
 SIDE = 112
-"""Of the image that it looks at, in pixels: the input, averaged two by two."""
+"""The side of the image that it looks at, in pixels: the input, averaged two by two."""
 MEMBERS = 3
 _WIDTHS = (24, 48, 96, 192)
 _DEPTHS = (1, 1, 2, 1)
@@ -46,8 +45,9 @@ class ResidualNet(StagedNet):
 
     explained = 2  # 7 x 7 places; the last stage's 4 x 4 are too coarse to show
 
-    def __init__(self, members: int = 1) -> None:
+    def __init__(self, outputs: int, members: int = 1) -> None:
         super().__init__(_WIDTHS)
+        self.members = members
         self.blocks = nn.ModuleList()
         width_in = _UNSHUFFLE**2
         for index, depth in enumerate(_DEPTHS):
@@ -61,7 +61,7 @@ class ResidualNet(StagedNet):
                 width_in = width
             self.blocks.append(nn.Sequential(*layers))
         self.dropout = nn.Dropout(0.2)
-        self.head = nn.Linear(width_in, len(LABELS))
+        self.head = nn.Linear(width_in, outputs)
 
     def stage(self, index: int, maps: Tensor) -> Tensor:
         if index == 0:
@@ -80,11 +80,11 @@ class ResidualNet(StagedNet):
 def side_by_side(networks: Sequence[ResidualNet]) -> ResidualNet:
     """One network whose logits are the mean of what these give, each of one member (deep ensembles,
     Lakshminarayanan et al. 2017)."""
-    together = ResidualNet(len(networks))
+    together = ResidualNet(networks[0].head.out_features, len(networks))
     states = [network.state_dict() for network in networks]
     state = {}
     for name, value in together.state_dict().items():
-        parts = [each[name] for each in states]
+        parts = [kept[name] for kept in states]
         if name == "head.weight":
             state[name] = torch.cat(parts, dim=1) / len(parts)
         elif name == "head.bias":

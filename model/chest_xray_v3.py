@@ -1,11 +1,15 @@
-"""The network of versions 3.x. TorchServe wants this file to define exactly one class."""
+"""Version 3.x. TorchServe wants this file to define exactly one class."""
 
 from chest_xray.network.stages import ServedNet
 from chest_xray_residual import MEMBERS, ResidualNet
 
 
 class ChestXrayV3(ServedNet):
-    """Residual networks side by side, calibrated and with a gate."""
+    """Residual networks side by side, with a calibration and a gate."""
+
+    title = "three small residual networks side by side"
+    labels = ("normal", "pneumonia", "covid-19")
+    recipe = "members"
 
     def __init__(self) -> None:
-        super().__init__(ResidualNet(MEMBERS))
+        super().__init__(ResidualNet(len(self.labels), MEMBERS))

@@ -1,19 +1,28 @@
-"""Which network a version has; a version's major number tells."""
+"""Finds, builds and loads a version of the model by its module's name.
 
+Version 3.1 is the one class in the module ``chest_xray_v3``: a :class:`ServedNet` with the
+version's network, labels, title and recipe. The module may lie in any folder on ``sys.path``, and
+so may the modules ``chest_xray_...`` that it is built on.
+"""
+
+import ast
+import inspect
+import re
+import sys
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from chest_xray.network.stages import ServedNet
 
-FOLDER = Path(__file__).parent
-WEIGHTS = FOLDER / "weights"
+WEIGHTS = Path(__file__).parent / "weights"
 PROTOCOLS = WEIGHTS / "protocols"
-"""Weights of the experiments on version 3.0's recipe, for its report alone."""
+"""The weights of the experiments on version 3.0's recipe, which serve its report alone."""
 CHECKSUMS = WEIGHTS / "SHA256SUMS"
-"""Of the committed weights, as ``sha256sum`` writes and checks them."""
-_MAJORS = ("1", "2", "3")
+"""The checksums of the committed weights, as ``sha256sum`` writes and checks them."""
+_PREFIX = "chest_xray_"
 
 
 def weights_path(version: str) -> Path:
@@ -22,34 +31,97 @@ def weights_path(version: str) -> Path:
 
 
 def network_file(version: str) -> Path:
-    """The module that defines a version's network.
+    """The file that defines a version's class; ``torch`` is not imported.
 
     Raises:
-        ValueError: no network has this major number.
+        ValueError: there is no module for this major number.
     """
-    major = version.partition(".")[0]
-    if major not in _MAJORS:
-        known = ", ".join(f"{number}.x" for number in _MAJORS)
-        raise ValueError(f"no network for version {version!r}: expected {known}")
-    return FOLDER / f"chest_xray_v{major}.py"
+    file = _file_of(_module_name(version))
+    if file is None:
+        raise ValueError(f"no network for version {version!r}: expected one of {_known()}")
+    return file
 
 
-def network_parts() -> list[Path]:
-    """The modules that those are built on."""
-    return [FOLDER / "chest_xray_original.py", FOLDER / "chest_xray_residual.py"]
+def network_parts(version: str) -> list[Path]:
+    """The files that a version's class is built on besides the package ``chest_xray``, as their
+    import statements say, sorted by name. Raises as :func:`network_file`."""
+    found: dict[str, Path] = {}
+    waiting = [network_file(version)]
+    while waiting:
+        for name in _imported(waiting.pop()) - found.keys():
+            file = _file_of(name)
+            if file is not None:
+                found[name] = file
+                waiting.append(file)
+    return [found[name] for name in sorted(found)]
+
+
+def network_class(version: str) -> "type[ServedNet]":
+    """The class of a version, which knows its labels, title and recipe.
+
+    Raises:
+        ValueError: there is no module for this major number, or it does not define exactly one
+            class.
+    """
+    file = network_file(version)
+    module = import_module(_module_name(version))
+    classes: list[Any] = [member for _, member in inspect.getmembers(module, inspect.isclass)]
+    defined: list[type[ServedNet]] = [
+        member for member in classes if member.__module__ == module.__name__
+    ]
+    if len(defined) != 1:
+        raise ValueError(f"{file} defines {len(defined)} classes: expected one")
+    return defined[0]
 
 
 def build_network(version: str) -> "ServedNet":
-    """A version's network, untrained; raises as :func:`network_file`."""
-    module = import_module(network_file(version).stem)
-    network: ServedNet = getattr(module, f"ChestXrayV{version.partition('.')[0]}")()
+    """A version's network, untrained; raises as :func:`network_class`."""
+    network: ServedNet = network_class(version)()  # type: ignore[call-arg]  # it knows its network
     return network
 
 
 def load_network(version: str, weights: Path) -> "ServedNet":
-    """A version's network with these weights, for inference on the CPU."""
-    import torch
+    """A version's network with these weights, for inference on the CPU.
+
+    Raises:
+        ValueError: there is no such version, or the weights are not this network's.
+    """
+    import torch  # here, since whoever only looks for files does without
 
     network = build_network(version)
-    network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+    try:
+        network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+    except Exception as error:  # torch raises almost anything for a damaged file
+        raise ValueError(f"{weights} holds no weights of version {version}: {error}") from None
     return network.eval()
+
+
+def _module_name(version: str) -> str:
+    """The name of a version's module; one that nothing has if the version has no major number."""
+    major = re.match(r"\d+(?=\.|$)", version)
+    return f"{_PREFIX}v{major.group() if major else '?'}"
+
+
+def _file_of(module: str) -> Path | None:
+    """The source file of a module that can be imported, if there is one; it is not imported."""
+    spec = find_spec(module)
+    return Path(spec.origin) if spec and spec.origin else None
+
+
+def _imported(file: Path) -> set[str]:
+    """The modules ``chest_xray_...`` that a source file imports."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module)
+    return {name for name in names if name.startswith(_PREFIX)}
+
+
+def _known() -> str:
+    """The versions whose modules lie on ``sys.path``, as "1.x, 2.x"."""
+    pattern = re.compile(_PREFIX + r"v(\d+)")
+    files = (file for folder in sys.path for file in Path(folder or ".").glob(f"{_PREFIX}v*.py"))
+    majors = {match.group(1) for file in files if (match := pattern.fullmatch(file.stem))}
+    return ", ".join(f"{major}.x" for major in sorted(majors, key=int))

@@ -106,7 +106,7 @@ def train(
         FilmDataset(each, lungs_masked=experiment.lungs_masked)
         for each in (experiment.train, experiment.held)
     )
-    network = ResidualNet()
+    network = ResidualNet(len(LABELS))
     robust.train(
         network, recipe, films, held, out, device, progress, keep_best=experiment.best_on_held
     )
@@ -159,7 +159,7 @@ def name_the_source(
 
 def _answers(experiment: Experiment, weights: Path) -> Floats:
     """Probabilities (N, 3) of the held films."""
-    network = ResidualNet()
+    network = ResidualNet(len(LABELS))
     network.load_state_dict(torch.load(weights, weights_only=True))
     films = FilmDataset(experiment.held, lungs_masked=experiment.lungs_masked)
     logits, _ = all_outputs(network.eval(), films, _CPU)

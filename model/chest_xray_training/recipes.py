@@ -91,7 +91,7 @@ def train_version(version: str, run: Run) -> dict[str, loop.History]:
     served = build_network(version)
     network = served.network
     if isinstance(network, ResidualNet):  # members differ by their seed
-        members = [ResidualNet() for _ in range(MEMBERS)]
+        members = [ResidualNet(len(LABELS)) for _ in range(MEMBERS)]
         histories = {
             f"member {seed}": run.train(
                 f"member {seed}", member, run.out / f"member-{seed}", seed=seed

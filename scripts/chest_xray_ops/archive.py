@@ -17,7 +17,6 @@ from pathlib import Path
 from model_archiver.model_archiver_config import ModelArchiverConfig
 from model_archiver.model_packaging import generate_model_archive
 
-from chest_xray.labels import LABELS
 from chest_xray.worker.checksum import CHECKSUM, sha256
 from chest_xray_ops import golden
 from chest_xray_ops.cli import ROOT, parser, run
@@ -25,6 +24,7 @@ from chest_xray_ops.torchserve.instance import MODEL, MODEL_STORE
 from chest_xray_versions import (
     CHECKSUMS,
     WEIGHTS,
+    network_class,
     network_file,
     network_parts,
     weights_path,
@@ -58,7 +58,8 @@ def build(version: str, weights: Path, store: Path = MODEL_STORE) -> Path:
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         labels = scratch / "index_to_name.json"
-        labels.write_text(json.dumps(dict(enumerate(LABELS)), indent=2), encoding="utf-8")
+        names = dict(enumerate(network_class(version).labels))
+        labels.write_text(json.dumps(names, indent=2), encoding="utf-8")
         (scratch / CHECKSUM).write_text(digest, encoding="ascii")
         answers = scratch / golden.FILE
         answers.write_text(golden.answers(version, weights), encoding="utf-8")
@@ -83,7 +84,7 @@ def build(version: str, weights: Path, store: Path = MODEL_STORE) -> Path:
                                 labels,
                                 answers,
                                 scratch / CHECKSUM,
-                                *network_parts(),
+                                *network_parts(version),
                             ],
                         )
                     ),

@@ -1,11 +1,11 @@
 """What the networks of all versions have in common, so that one handler serves them all."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from chest_xray.labels import LABELS
 from chest_xray.network.gate import Gate
 
 
@@ -29,7 +29,7 @@ class StagedNet(nn.Module):
         raise NotImplementedError
 
     def scores(self, maps: Tensor) -> Tensor:
-        """The last stage's maps -> logits float32 (N, outputs), in the order of LABELS."""
+        """The last stage's maps -> logits float32 (N, outputs), in the order of the labels."""
         raise NotImplementedError
 
     def stages(self, maps: Tensor, first: int = 0, end: int | None = None) -> list[Tensor]:
@@ -47,19 +47,31 @@ class StagedNet(nn.Module):
 
 class ServedNet(nn.Module):
     """A network, with a calibration that makes its probabilities honest and a gate that tells films
-    from other images."""
+    from other images.
+
+    Each version of the model subclasses it, in a file of its own, and says there what it is.
+    """
+
+    labels: ClassVar[tuple[str, ...]]
+    """What it can answer, in the order of the logits."""
+
+    title: ClassVar[str]
+    """What kind of network it is, in a few words."""
+
+    recipe: ClassVar[str]
+    """The name under which training knows how it is trained."""
 
     temperature: Tensor
     """float32 (); fitted on the validation split, as the bias is; 1 before that."""
 
     bias: Tensor
-    """float32 (3,), added to the logits after the temperature; 0 before that."""
+    """float32 (labels,), added to the logits after the temperature; 0 before that."""
 
     def __init__(self, network: StagedNet) -> None:
         super().__init__()
         self.network = network
         self.register_buffer("temperature", torch.ones(()))
-        self.register_buffer("bias", torch.zeros(len(LABELS)))
+        self.register_buffer("bias", torch.zeros(len(self.labels)))
         self.gate = Gate(network.widths)  # what one network sees is enough to tell
 
     def forward(self, images: Tensor) -> Tensor:
@@ -69,8 +81,8 @@ class ServedNet(nn.Module):
             images: float32 (N, 1, 224, 224) in [0, 1].
 
         Returns:
-            float32 (N, 4): calibrated logits, whose softmax is what the probabilities are, and the
-            gate's logit of being a frontal chest film.
+            float32 (N, labels + 1): calibrated logits, whose softmax is what the probabilities
+            are, and the gate's logit of being a frontal chest film.
         """
         maps = self.network.stages(images)
         logits = self.network.scores(maps[-1]) / self.temperature + self.bias

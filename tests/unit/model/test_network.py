@@ -9,9 +9,8 @@ import torch
 from chest_xray.labels import LABELS
 from chest_xray.network.compiled import serving_form
 from chest_xray.network.convolution import folded
-from chest_xray.network.stages import ServedNet
 from chest_xray.prediction import predict
-from chest_xray_original import OriginalNet, VotingNet
+from chest_xray_original import OriginalNet
 from chest_xray_residual import MEMBERS, ResidualNet, side_by_side
 from chest_xray_versions import CHECKSUMS, WEIGHTS, build_network, load_network, weights_path
 
@@ -24,7 +23,7 @@ def films(count):
 
 
 def test_version_1_is_the_original_network():
-    model = OriginalNet()
+    model = OriginalNet(len(LABELS))
     assert sum(each.numel() for each in model.parameters()) == 3_231_251
     assert model(films(2)).shape == (2, len(LABELS))
     assert isinstance(build_network("1.0").network, OriginalNet)
@@ -76,10 +75,9 @@ def ensemble_of(probabilities):
         def scores(self, maps):
             return self.logit.expand(len(maps), 1)
 
-    voting = VotingNet()
-    voting.members = torch.nn.ModuleList(map(Fixed, probabilities))
-    network = ServedNet(voting).double().eval()
-    [prediction] = predict(network(films(1).double()))
+    network = build_network("2.0")
+    network.network.members = torch.nn.ModuleList(map(Fixed, probabilities))
+    [prediction] = predict(network.double().eval()(films(1).double()))
     return prediction
 
 
@@ -117,7 +115,7 @@ def test_unknown_versions():
 
 def test_networks_side_by_side_give_the_mean_of_their_logits():
     torch.manual_seed(0)
-    members = [ResidualNet().eval() for _ in range(MEMBERS)]
+    members = [ResidualNet(3).eval() for _ in range(MEMBERS)]
     for each in members:  # normalisation that does something
         for module in each.modules():
             if isinstance(module, torch.nn.BatchNorm2d):

@@ -42,7 +42,7 @@ def small_chunks(monkeypatch):
 
 
 def run(films, out, recipe=RECIPE, progress=lambda step, steps: None, **options):
-    network = ResidualNet()
+    network = ResidualNet(len(LABELS))
     history = robust.train(network, recipe, films, films, out, CPU, progress, **options)
     return history, torch.load(out / WEIGHTS, weights_only=True)
 
@@ -96,7 +96,7 @@ def test_contradicted_films_are_not_learnt_from(films, tmp_path, monkeypatch):
 
 def test_the_best_on_held_films_may_be_kept(films, tmp_path):
     history, kept = run(films, tmp_path, keep_best=True)
-    network = ResidualNet()
+    network = ResidualNet(len(LABELS))
     network.load_state_dict(kept)
     with torch.inference_mode():
         images = torch.stack([image for image, _ in films])
