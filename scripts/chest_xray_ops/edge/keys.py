@@ -50,43 +50,47 @@ _TIMEOUT_S = 10
 
 @dataclass(frozen=True)
 class Key:
-    """What is kept of one; times are ISO 8601 in UTC."""
+    """What is kept of a caller's key; times are ISO 8601 in UTC."""
 
     id: str
     name: str
     hash: str
-    """Salted SHA-1 of the secret as nginx reads it (RFC 2307). Of 256 random bits, so that nothing
-    can be guessed, and collisions are of no use."""
+    """Salted SHA-1 of the secret, in the form that nginx reads (RFC 2307). SHA-1 is enough: 256
+    random bits cannot be guessed, and collisions are of no use to anybody."""
     created: str
     expires: str
     revoked: str | None = None
 
     @property
-    def ends(self) -> datetime:
+    def expires_at(self) -> datetime:
         return datetime.fromisoformat(self.expires)
 
     def state(self, now: datetime) -> str:
-        """``valid``, ``expired`` or ``revoked``."""
+        """The key is ``valid``, ``expired`` or ``revoked``."""
         if self.revoked:
             return "revoked"
-        return "valid" if now < self.ends else "expired"
+        return "valid" if now < self.expires_at else "expired"
 
 
 class Keys:
-    """The file they are kept in."""
+    """The file that keys are kept in. Changes are safe from several processes at the same time.
+
+    Every method raises OSError if the file cannot be read or written, and ValueError, TypeError or
+    KeyError if it is damaged.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     @classmethod
     def of_this_place(cls) -> "Keys":
-        """The one file all servers of this runs folder share."""
+        """The file that all servers of this runs folder share."""
         chosen = os.environ.get(KEYS_VARIABLE)
         runs = Instance.from_environment().directory.parent
         return cls(Path(chosen) if chosen else runs / "keys.json")
 
     def read(self) -> list[Key]:
-        """Every key ever made; none if there is no file yet."""
+        """Every key ever made; an empty list if there is no file yet."""
         try:
             text = self.path.read_text(encoding="utf-8")
         except FileNotFoundError:
@@ -94,36 +98,55 @@ class Keys:
         return [Key(**row) for row in json.loads(text)["keys"]]
 
     def create(self, name: str, life: timedelta) -> tuple[Key, str]:
-        """A new key and what the caller sends; the latter is kept nowhere."""
+        """Make a key that is valid for ``life``.
+
+        Returns:
+            The key, and the text that the caller sends, which is kept nowhere.
+
+        Raises:
+            ValueError: the name is not one.
+        """
         if not re.fullmatch(_NAME, name):
-            raise ValueError(f"{name!r} is no name: up to 64 letters, digits and any of .@_- ")
+            expected = "1 to 64 letters, digits, spaces and any of .@_-"
+            raise ValueError(f"invalid name {name!r}: expected {expected}")
         with self._change() as keys:
             key, token = _new(name, life)
             keys.append(key)
         return key, token
 
     def revoke(self, id: str) -> Key:
-        """End a key now."""
+        """End a key now; a key that was revoked before keeps its time.
+
+        Raises:
+            ValueError: there is no such key.
+        """
         with self._change() as keys:
             place = _place(keys, id)
             keys[place] = replace(keys[place], revoked=keys[place].revoked or _text(_now()))
             return keys[place]
 
     def rotate(self, id: str, grace: timedelta) -> tuple[Key, str]:
-        """A new key in a valid one's place, which ends after the grace."""
+        """Make a key of the same name and length of life; the old one ends after the grace.
+
+        Returns:
+            The new key, and the text that the caller sends, which is kept nowhere.
+
+        Raises:
+            ValueError: there is no such key, or it is no longer valid.
+        """
         with self._change() as keys:
             place = _place(keys, id)
             old = keys[place]
             if (state := old.state(_now())) != "valid":
-                raise ValueError(f"key {id} is {state}: create a new one")
-            key, token = _new(old.name, old.ends - datetime.fromisoformat(old.created))
-            keys[place] = replace(old, expires=_text(min(old.ends, _now() + grace)))
+                raise ValueError(f"key {id} is {state}; create a new one")
+            key, token = _new(old.name, old.expires_at - datetime.fromisoformat(old.created))
+            keys[place] = replace(old, expires=_text(min(old.expires_at, _now() + grace)))
             keys.append(key)
         return key, token
 
     @contextmanager
     def _change(self) -> Iterator[list[Key]]:
-        """All keys, to be changed by nobody else meanwhile; written as a whole at the end."""
+        """All keys, to be changed under a lock; they are written as a whole at the end."""
         folder = self.path.parent
         folder.mkdir(parents=True, exist_ok=True)
         lock = os.open(folder, os.O_RDONLY)
@@ -147,6 +170,7 @@ class Keys:
 
 
 def _new(name: str, life: timedelta) -> tuple[Key, str]:
+    """A key, and the text that the caller sends."""
     id = secrets.token_hex(_ID_BYTES)
     secret = secrets.token_urlsafe(_SECRET_BYTES)
     salt = secrets.token_bytes(_SALT_BYTES)
@@ -161,6 +185,7 @@ def _base64(data: bytes) -> str:
 
 
 def _place(keys: list[Key], id: str) -> int:
+    """Where in the list the key is."""
     for place, key in enumerate(keys):
         if key.id == id:
             return place

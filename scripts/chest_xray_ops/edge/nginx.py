@@ -19,7 +19,6 @@ import ctypes
 import fcntl
 import json
 import os
-import re
 import shutil
 import signal
 import socket
@@ -27,29 +26,29 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
 from chest_xray_ops.cli import parser
+from chest_xray_ops.edge.configuration import PAGES, callers, render
 from chest_xray_ops.edge.keys import Keys
+from chest_xray_ops.edge.routes import ROUTES, Route
 from chest_xray_ops.edge.settings import EdgeSettings
-from chest_xray_ops.torchserve.instance import CONFIG, MODEL, Instance
+from chest_xray_ops.torchserve.instance import CONFIG, Instance
 
-TEMPLATE = CONFIG.with_name("nginx.conf")
 SETTINGS = CONFIG.with_name("edge.yaml")
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
-"""Waited for, never handled: a handler's exception inside of subprocess would lose nginx."""
-_TRIES = 3
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+"""Blocked and waited for, never handled: an exception that a handler raises inside of subprocess
+would lose nginx."""
 _POLL_S = 0.1
-"""How soon a key file that vanished stops requests: well before Java, which takes seconds, knows
+"""How soon requests stop after a key file has vanished: well before Java, which takes seconds, has
 other keys."""
 _START_TIMEOUT_S = 10
-_SELF_SIGNED_DAYS = "30"
 _SOCKET_PATH = 100
-"""Bytes of a socket's path, of 108, less the longest of our names."""
+"""Longest path of the sockets' folder, in bytes: a socket's path has 108, and our names need 8."""
 
 
 class EdgeFailed(Exception):
@@ -58,14 +57,16 @@ class EdgeFailed(Exception):
 
 @dataclass
 class Edge:
-    """The edge of one server: its configuration, as a function of what it is made from."""
+    """The edge of one server: what its configuration is made from, and the files that hold it."""
 
     settings: EdgeSettings
     instance: Instance
     keys: Keys
     sockets: Path
     """Folder of the sockets between the parts of nginx."""
-    _upstream_key: str | None = None
+    routes: tuple[Route, ...] = ROUTES
+    pages: Path = PAGES
+    _torchserve_key: str | None = None
 
     @property
     def directory(self) -> Path:
@@ -81,72 +82,56 @@ class Edge:
         scheme = "https" if self.settings.certificate else "http"
         return [f"{scheme}://{address}" for address in self.settings.listen]
 
-    def render(self) -> str:
-        """The whole configuration, with TorchServe's key in it."""
-        settings = self.settings
-        tls = bool(settings.certificate)
-        names = settings.server_names
-        values: dict[str, Any] = {
-            **vars(settings),
-            "model": MODEL,
-            "directory": self.directory,
-            "sockets": self.sockets,
-            # Else nginx would start its workers as a user who may not open our sockets.
-            "user": "user root;" if os.geteuid() == 0 else "",
-            "access_log": f"{self.instance.logs}/edge.log line" if settings.access_log else "off",
-            "other_hosts_misdirected": "1" if names else '""',
-            "server_names": _lines(f'{name} "";' for name in names),
-            "callers": self.callers_file,
-            "realm_of_original": "off" if settings.keyless_original else MODEL,
-            "cors_origins": _lines(f'"{origin}" "{origin}";' for origin in settings.cors_origins),
-            "listen": _lines(
-                f"listen {address}{' ssl http2' if tls else ''};" for address in settings.listen
-            ),
-            "tls": _lines(_tls(settings) if tls else ()),
-            "hsts": "max-age=31536000" if tls else '""',
-            # More than a body, since one that comes in chunks is kept with their marks.
-            "body_memory": settings.max_body_bytes + settings.max_body_bytes // 4,
-            "supervisor": urlsplit(self.instance.monitor_url).netloc,
-            **self._torchserve(),
-        }
-        template = TEMPLATE.read_text(encoding="utf-8")
-        return re.sub(r"\{\{(\w+)\}\}", lambda match: str(values[match[1]]), template)
+    def configuration(self) -> str:
+        """The whole configuration as of now, with TorchServe's key in it."""
+        return render(
+            self.settings,
+            self.instance,
+            directory=self.directory,
+            sockets=self.sockets,
+            authorization=self._authorization(),
+            as_root=os.geteuid() == 0,
+            routes=self.routes,
+            pages=self.pages,
+        )
 
     def callers(self) -> str:
-        """Every key that is valid now, by id and hash."""
-        now = datetime.now(timezone.utc)
-        valid = [key for key in self.keys.read() if key.state(now) == "valid"]
-        return "".join(f"{key.id}:{key.hash}\n" for key in valid)
+        """The list of keys as of now."""
+        return callers(self.keys.read(), datetime.now(timezone.utc))
 
     def write(self, configuration: Path) -> None:
-        """Both as files that only we read."""
+        """Write configuration and list of keys as files that only their owner may read.
+
+        Raises:
+            EdgeFailed: the path of the sockets' folder is too long.
+        """
         if len(os.fsencode(self.sockets)) > _SOCKET_PATH:
             raise EdgeFailed(f"{self.sockets} is too long a path for sockets")
         self.directory.mkdir(parents=True, exist_ok=True)
         self.directory.chmod(0o700)
+        self.write_callers()
+        _replace(configuration, self.configuration())
+
+    def write_callers(self) -> None:
+        """Write the list of keys alone, which nginx takes over without a reload."""
         _replace(self.callers_file, self.callers())
-        _replace(configuration, self.render())
 
     def state(self) -> tuple[str, ...]:
-        """Differs when nginx has to read its configuration or certificate anew."""
+        """Differs when nginx has to read its configuration or certificate again."""
         files = (self.settings.certificate, self.settings.certificate_key)
-        return (self.render(), *(_stamp(Path(file)) for file in files if file))
+        return (self.configuration(), *(_stamp(Path(file)) for file in files if file))
 
-    def _torchserve(self) -> dict[str, str]:
-        """Nobody while there is no key: the server is away and will come back with another."""
+    def _authorization(self) -> str | None:
+        """What TorchServe wants to see; None without a key: it is away, and will come back with
+        another one."""
         key = self.instance.key("inference")
         if key is None and self.instance.key_file.exists():
-            key = self._upstream_key  # the file is just being written
-        self._upstream_key = key
-        nobody = f"server unix:{self.sockets}/nobody.sock"
+            key = self._torchserve_key  # the file is being written at this moment
+        self._torchserve_key = key
+        if key:
+            return f"Bearer {key}"
         tokens_off = os.environ.get("TS_DISABLE_TOKEN_AUTHORIZATION", "").lower() == "true"
-        if not key and not tokens_off:
-            return {"torchserve": f"{nobody};", "authorization": '""'}
-        server = f"server {urlsplit(self.instance.inference_url).netloc} max_fails=0;"
-        return {
-            "torchserve": _lines([server] * _TRIES + [f"{nobody} backup;"]),
-            "authorization": f'"Bearer {key}"' if key else '""',
-        }
+        return "" if tokens_off else None
 
 
 class Nginx:
@@ -159,20 +144,24 @@ class Nginx:
         self._problem = ""
 
     def check(self) -> str:
-        """What nginx says against the configuration; empty if nothing."""
+        """What nginx finds wrong with the configuration; empty if it is good."""
         self._edge.write(self._conf)
         run = subprocess.run([*self._command(), "-t"], capture_output=True, text=True, check=False)
         return run.stderr if run.returncode else ""
 
     def start(self) -> None:
-        """Returns when it listens; raises EdgeFailed if it does not come to that."""
+        """Start nginx and return when it listens.
+
+        Raises:
+            EdgeFailed: it does not start, or does not listen in time.
+        """
         self._callers, self._state = self._edge.callers(), self._edge.state()
         if reason := self.check():
             raise EdgeFailed(reason)
         self._process = subprocess.Popen(
             self._command(),
             stdin=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C reaches us alone; we stop it in order
+            start_new_session=True,  # Ctrl-C reaches us alone; we stop nginx in order
             preexec_fn=_prepare,
         )
         deadline = time.monotonic() + _START_TIMEOUT_S
@@ -182,20 +171,24 @@ class Nginx:
             time.sleep(_POLL_S)
 
     def run(self) -> None:
-        """Keep it up to date until a signal; raises EdgeFailed when it ends by itself."""
+        """Keep nginx up to date until a signal; SIGUSR1 has it open its log again.
+
+        Raises:
+            EdgeFailed: nginx ended by itself.
+        """
         assert self._process
         while True:
-            got = signal.sigtimedwait(_SIGNALS, _POLL_S)
+            got = signal.sigtimedwait(SIGNALS, _POLL_S)
             if got and got.si_signo != signal.SIGUSR1:
                 return
             if (status := self._process.poll()) is not None:
                 raise EdgeFailed(f"nginx ended with status {status}")
             if got:
-                self._process.send_signal(signal.SIGUSR1)  # it opens its log anew
+                self._process.send_signal(signal.SIGUSR1)
             self._follow()
 
     def stop(self) -> None:
-        """Let requests in progress have their answers, then end it."""
+        """Let requests in progress have their answers, then end nginx."""
         if not self._process:
             return
         self._process.send_signal(signal.SIGQUIT)
@@ -206,26 +199,26 @@ class Nginx:
             self._process.wait()
 
     def _follow(self) -> None:
-        """Have nginx go on with what has changed, if anything has."""
+        """Have nginx take over what has changed, if anything has."""
         assert self._process
         problem = ""
         try:
             callers, state = self._edge.callers(), self._edge.state()
             if callers != self._callers:
-                _replace(self._edge.callers_file, callers)
+                self._edge.write_callers()
                 self._callers = callers
             if state != self._state:
                 self._edge.write(self._conf)
                 self._process.send_signal(signal.SIGHUP)
                 self._state = state
         except (EdgeFailed, ValueError, TypeError, KeyError, OSError) as error:
-            problem = f"{type(error).__name__}: {error}"
+            problem = f"still uses the previous configuration: {type(error).__name__}: {error}"
             if problem != self._problem:
-                print(f"edge.py: goes on with what it had: {problem}", file=sys.stderr, flush=True)
+                print(f"edge: {problem}", file=sys.stderr, flush=True)
         self._problem = problem
 
     def _command(self) -> list[str]:
-        # Debian keeps it in a folder that is not in everyone's PATH.
+        # Debian keeps nginx in a folder that is not in everyone's PATH.
         path = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"))
         program = shutil.which("nginx", path=path)
         if not program:
@@ -233,30 +226,45 @@ class Nginx:
         return [program, "-e", "stderr", "-p", str(self._edge.directory), "-c", str(self._conf)]
 
 
-def self_signed(directory: Path) -> dict[str, Any]:
-    """Settings with a certificate for trying things out, made by openssl."""
-    directory.mkdir(parents=True, exist_ok=True)
-    certificate, key = directory / "self-signed.pem", directory / "self-signed.key"
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
-    command += ["-nodes", "-days", _SELF_SIGNED_DAYS, "-subj", "/CN=localhost"]
-    command += ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1"]
-    command += ["-keyout", str(key), "-out", str(certificate)]
-    run = subprocess.run(command, capture_output=True, text=True, check=False, umask=0o077)
-    if run.returncode:
-        raise EdgeFailed(f"openssl: {run.stderr}")
-    return {"certificate": str(certificate), "certificate_key": str(key)}
+def serve(edge: Edge, started: Callable[[], None]) -> None:
+    """Run nginx until a signal; the caller has blocked :data:`SIGNALS`.
+
+    Args:
+        edge: what is served.
+        started: called when nginx listens.
+
+    Raises:
+        EdgeFailed: nginx does not start or ended by itself, or another edge serves this server.
+    """
+    with _only_one(edge):
+        nginx = Nginx(edge)
+        try:
+            nginx.start()
+            started()
+            nginx.run()
+        finally:
+            nginx.stop()
 
 
-def _tls(settings: EdgeSettings) -> list[str]:
-    return [
-        f"ssl_certificate {Path(settings.certificate).resolve()};",
-        f"ssl_certificate_key {Path(settings.certificate_key).resolve()};",
-        "ssl_protocols TLSv1.2 TLSv1.3;",
-        "ssl_ciphers ECDHE+AESGCM:ECDHE+CHACHA20;",
-        "ssl_prefer_server_ciphers off;",
-        "ssl_session_cache shared:tls:2m;",
-        "ssl_session_tickets off;",
-    ]
+@contextmanager
+def _only_one(edge: Edge) -> Iterator[None]:
+    """Hold the lock of this server's edge. It names the sockets' folder, so that the next edge
+    removes it if this one is killed."""
+    edge.directory.mkdir(parents=True, exist_ok=True)
+    with (edge.directory / "lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise EdgeFailed(f"an edge of {edge.instance.inference_url} already runs") from None
+        lock.seek(0)
+        if killed := lock.read():
+            shutil.rmtree(killed, ignore_errors=True)
+        lock.truncate(0)
+        print(edge.sockets, end="", file=lock, flush=True)
+        try:
+            yield
+        finally:
+            lock.truncate(0)
 
 
 def _replace(path: Path, text: str) -> None:
@@ -268,11 +276,8 @@ def _replace(path: Path, text: str) -> None:
     os.replace(name, path)
 
 
-def _lines(lines: Any) -> str:
-    return "\n        ".join(lines)
-
-
 def _stamp(file: Path) -> str:
+    """Differs when a file was written again."""
     status = file.stat()
     return f"{status.st_ino} {status.st_mtime_ns} {status.st_size}"
 
@@ -288,34 +293,13 @@ def _listens(address: str) -> bool:
 
 
 def _prepare() -> None:
-    """Have Linux end nginx when we die, by whatever cause; and let it have its signals."""
+    """Have Linux end nginx when we die, whatever the cause, and let nginx receive its signals."""
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
-def _serve(edge: Edge) -> None:
-    """Until a signal."""
-    edge.directory.mkdir(parents=True, exist_ok=True)
-    with (edge.directory / "lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise EdgeFailed(f"an edge of {edge.instance.inference_url} runs already") from None
-        lock.seek(0)
-        if killed := lock.read():  # one that could not tidy up
-            shutil.rmtree(killed, ignore_errors=True)
-        lock.truncate(0)
-        print(edge.sockets, end="", file=lock, flush=True)
-        nginx = Nginx(edge)
-        try:
-            nginx.start()
-            print(
-                json.dumps({"edge": edge.urls, "server": edge.instance.inference_url}), flush=True
-            )
-            nginx.run()
-        finally:
-            nginx.stop()
-            lock.truncate(0)
+def _announce(edge: Edge) -> None:
+    print(json.dumps({"edge": edge.urls, "server": edge.instance.inference_url}), flush=True)
 
 
 def main() -> int:
@@ -329,7 +313,9 @@ def main() -> int:
     what.add_argument("--check", action="store_true", help="only have nginx check it")
     args = arguments.parse_args()
 
-    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    from chest_xray_ops.edge.certificate import self_signed
+
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         instance = Instance.find()
         chosen = self_signed(instance.directory / "edge") if args.self_signed else {}
@@ -342,7 +328,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="chest-xray-edge-") as sockets:
             edge.sockets = Path(sockets)
             if not args.check:
-                _serve(edge)
+                serve(edge, lambda: _announce(edge))
             elif reason := Nginx(edge).check():
                 raise EdgeFailed(reason)
     except (EdgeFailed, ValueError, OSError) as error:

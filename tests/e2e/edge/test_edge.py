@@ -21,7 +21,7 @@ import pytest
 import requests
 import yaml
 
-from chest_xray_ops.edge.nginx import self_signed
+from chest_xray_ops.edge.certificate import self_signed
 from chest_xray_ops.edge.settings import EdgeSettings
 from support.edge import (
     ANSWERS,
@@ -456,7 +456,7 @@ def test_a_damaged_key_file_changes_nothing(before):
     _, token = edge.create()
     good = edge.keys.path.read_text()
     edge.keys.path.write_text(good[:-20])
-    edge.wait_for(lambda: "goes on" in edge.errors)
+    edge.wait_for(lambda: "still uses the previous" in edge.errors)
     assert predict(edge, token).status_code == 200
     edge.keys.path.write_text(good)
     assert edge.create()
@@ -856,7 +856,7 @@ def test_a_second_one_is_refused(before, tmp_path):
         env=edge.environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert run.returncode == 1
-    assert "runs already" in run.stderr
+    assert "already runs" in run.stderr
 
 
 @needs_nginx
