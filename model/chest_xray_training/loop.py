@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from chest_xray.files import replacing
+
 WEIGHTS = "weights.pt"
 CHECKPOINT = "checkpoint.pt"
 HISTORY = "history.json"
@@ -211,7 +213,6 @@ def validate(
 
 
 def _save(path: Path, content: Any) -> None:
-    """Write beside and rename, so that a cut never leaves half a file."""
-    partial = path.with_suffix(".partial")
-    torch.save(content, partial)
-    partial.replace(path)
+    """Never leaves half a file, even if it is interrupted."""
+    with replacing(path) as file:
+        torch.save(content, file)

@@ -8,15 +8,16 @@ The same sources give the same bytes: entries are sorted, stored and carry one f
 """
 
 import json
-import os
 import sys
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import BinaryIO
 
 from model_archiver.model_archiver_config import ModelArchiverConfig
 from model_archiver.model_packaging import generate_model_archive
 
+from chest_xray.files import replacing
 from chest_xray.worker.checksum import CHECKSUM, sha256
 from chest_xray_ops import golden
 from chest_xray_ops.cli import ROOT, parser, run
@@ -96,9 +97,9 @@ def build(version: str, weights: Path, store: Path = MODEL_STORE) -> Path:
         finally:
             tempfile.tempdir = outer
         target = archive_path(version, store)
-        partial = target.with_suffix(f".{os.getpid()}.partial")
-        _zip(exported / MODEL, partial)
-        partial.replace(target)  # a server that reads the old one at this moment reads it whole
+        # A server that reads the old archive at this moment reads it whole.
+        with replacing(target) as file:
+            _zip(exported / MODEL, file)
     return target
 
 
@@ -133,7 +134,7 @@ def version_of(archive: Path) -> str:
     return version
 
 
-def _zip(folder: Path, target: Path) -> None:
+def _zip(folder: Path, target: BinaryIO) -> None:
     """Stored, not deflated: a worker starts sooner, and bytes do not depend on zlib's version."""
     with zipfile.ZipFile(target, "w") as archive:
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):

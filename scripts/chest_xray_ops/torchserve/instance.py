@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from chest_xray.files import write_atomically
 from chest_xray_ops.cli import ROOT
 
 MODEL = "chest-xray"
@@ -112,7 +113,7 @@ class Instance:
         """Let clients find this server by any of its addresses."""
         about = {name: str(value) for name, value in vars(self).items() if name != "directory"}
         about[_SCRATCH] = str(scratch)
-        (self.directory / _ABOUT).write_text(json.dumps(about, indent=2), encoding="utf-8")
+        write_atomically(self.directory / _ABOUT, json.dumps(about, indent=2))
 
     def withdraw(self) -> None:
         """The opposite of :meth:`announce`; the keys are void too."""

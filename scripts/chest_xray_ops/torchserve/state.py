@@ -2,11 +2,11 @@
 forgets."""
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from chest_xray.files import write_atomically
 from chest_xray_ops.torchserve.client import Version
 from chest_xray_ops.torchserve.instance import Instance
 
@@ -61,11 +61,8 @@ class State:
         _path(instance).unlink(missing_ok=True)
 
     def save(self, instance: Instance) -> None:
-        """At once or not at all."""
-        path = _path(instance)
-        partial = path.with_suffix(f".{os.getpid()}")
-        partial.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
-        partial.replace(path)
+        """Write it as a whole or not at all."""
+        write_atomically(_path(instance), json.dumps(asdict(self), indent=2) + "\n")
 
 
 def _path(instance: Instance) -> Path:

@@ -1,6 +1,5 @@
 """From one version to another, and back, while callers are answered throughout."""
 
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -8,6 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event
 
+from chest_xray.files import write_atomically
 from chest_xray.worker.contract import is_busy, last_answer
 from chest_xray_ops import golden
 from chest_xray_ops.archive import verify, version_of
@@ -196,9 +196,7 @@ def stored(archive: Path, store: Path) -> Iterator[str]:
     data = archive.read_bytes()
     added = not target.exists()
     if added:
-        partial = target.with_suffix(f".{os.getpid()}.partial")
-        partial.write_bytes(data)
-        partial.replace(target)
+        write_atomically(target, data)
     elif target.read_bytes() != data:
         raise ValueError(f"{target} is another archive: give the new one another file name")
     try:
