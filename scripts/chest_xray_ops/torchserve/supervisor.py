@@ -1,5 +1,5 @@
-"""Keeps one server answering: brings back what it served, asks it all the time, and starts it anew
-when no worker answers any more, which TorchServe itself never does."""
+"""Keeps one server answering: restores the versions that it served, probes it all the time, and
+restarts it when no worker answers any more, which TorchServe itself never does."""
 
 import os
 import secrets
@@ -29,19 +29,21 @@ _PROBE_EVERY_S = 2.0
 _PROBE_S = 10.0
 _SNAPSHOT_S = 3.0  # a scrape has 10 s
 _LATELY_S = 15.0
-"""A probe that was answered so long ago still counts for readiness: it waits in the same queue as
-all requests."""
+"""How long a probe's answer counts for readiness, in seconds: probes wait in the same queue as all
+requests."""
 PATIENCE_VARIABLE = "CHEST_XRAY_PATIENCE_S"
 _PATIENCE_S = 75.0
 """Without any answer, to probes or callers, until the server is started anew. Longer than a worker
 may take for a batch, after which TorchServe restarts it."""
-_ATTEMPTS = 3
+_RESTARTS = 3
+"""The supervisor gives up at the next restart within ``_WITHIN_S``."""
 _WITHIN_S = 300.0
 _NEVER = float("-inf")
 
 
 class Supervisor:
-    """Of one server."""
+    """Starts one server, answers for its state, and restarts it. A context manager that runs the
+    :class:`Monitor`."""
 
     def __init__(self, server: Server, plan: State) -> None:
         self._server, self._plan = server, plan
@@ -53,7 +55,7 @@ class Supervisor:
         self._last, self._last_at = 0, 0.0
         self._restarts: deque[float] = deque()
         self._restart_count = 0
-        self._beyond_repair = False
+        self._gave_up = False
         self._counts = self._instance.directory / "counts"
 
     def __enter__(self) -> "Supervisor":
@@ -71,10 +73,14 @@ class Supervisor:
         self._monitor.stop()
 
     def start(self) -> dict[str, Any]:
-        """Start the server with all it served; returns the default version's description.
+        """Start the server with every version of the plan.
+
+        Returns:
+            TorchServe's description of the default version.
 
         Raises:
-            StartFailed: the default version does not come up. Others that do not are left out.
+            StartFailed: the default version does not become READY. Another version that does not
+                is skipped.
         """
         plan = self._plan
         entry = _default(plan)
@@ -86,23 +92,23 @@ class Supervisor:
         description = self._server.wait_ready()
         for other in plan.entries:
             if other is not entry:
-                self._bring_back(other)
+                self._restore(other)
         self._answered_at = time.monotonic()
         _notify("READY=1")
         return description
 
     def keep_up(self) -> NoReturn:
-        """Watch over the server for as long as it can be kept up.
+        """Watch the server, and restart it whenever that is needed.
 
         Raises:
-            StartFailed: it had to be started anew too often.
+            StartFailed: it needed too many restarts within a short time.
         """
         while True:
             reason = self._watch()
             while True:
                 self._answered_at = _NEVER
                 self._count_restart(reason)
-                print(f"serve.py: {reason}: it is started anew", file=sys.stderr, flush=True)
+                print(f"serve: {reason}; restarting", file=sys.stderr, flush=True)
                 self._plan = State.load(self._instance) or self._plan
                 self._server.stop(at_once=True)
                 try:
@@ -113,15 +119,15 @@ class Supervisor:
                     break
 
     def health(self) -> Snapshot:
-        """What needs no asking."""
+        """Readiness and liveness, which are known without asking the server."""
         return Snapshot(
             ready=time.monotonic() - self._answered_at < _LATELY_S,
-            live=not self._beyond_repair,
+            live=not self._gave_up,
             restarts=self._restart_count,
         )
 
     def snapshot(self) -> Snapshot:
-        """How the service is; while the server is away, what is known without it."""
+        """The state of the service; while the server is away, only what :meth:`health` knows."""
         health = self.health()
         try:
             versions = self._client(_SNAPSHOT_S).versions()
@@ -142,7 +148,7 @@ class Supervisor:
         )
 
     def _watch(self) -> str:
-        """Returns the reason why the server has to be started anew."""
+        """Watch the server until it has to be restarted; returns the reason."""
         while True:
             if self._probe():
                 self._answered_at = time.monotonic()
@@ -153,6 +159,7 @@ class Supervisor:
                 return f"the server ended with status {status}"
 
     def _probe(self) -> bool:
+        """Whether a worker of the default version answers a golden picture."""
         try:
             self._client().predict(
                 self._picture.request,
@@ -164,8 +171,7 @@ class Supervisor:
         return True
 
     def _silent_s(self) -> float:
-        """Seconds since a probe was answered or a worker answered anybody; by a clock that nobody
-        sets."""
+        """Seconds since a worker last answered a probe or a caller, by the monotonic clock."""
         now = time.monotonic()
         with suppress(OSError):
             last = last_answer(self._instance.scratch)
@@ -173,7 +179,8 @@ class Supervisor:
                 self._last, self._last_at = last, now
         return now - max(self._answered_at, self._last_at)
 
-    def _bring_back(self, entry: Entry) -> None:
+    def _restore(self, entry: Entry) -> None:
+        """Register a version next to the default one, or skip it with a line on stderr."""
         client = self._client()
         try:
             client.register(entry.archive, entry.workers)
@@ -181,17 +188,18 @@ class Supervisor:
         except (ServerError, ServerUnreachable, TimeoutError) as error:
             with suppress(ServerError, ServerUnreachable):
                 client.unregister(entry.version)
-            print(f"serve.py: version {entry.version} is left out: {error}", file=sys.stderr)
+            print(f"serve: skipped version {entry.version}: {error}", file=sys.stderr)
 
     def _count_restart(self, reason: str) -> None:
+        """Count one restart more; raises StartFailed if there were too many lately."""
         now = time.monotonic()
         self._restarts.append(now)
         self._restart_count += 1
         while self._restarts[0] < now - _WITHIN_S:
             self._restarts.popleft()
-        if len(self._restarts) > _ATTEMPTS:
-            self._beyond_repair = True
-            raise StartFailed(f"{reason}; started anew {_ATTEMPTS} times, to no avail")
+        if len(self._restarts) > _RESTARTS:
+            self._gave_up = True
+            raise StartFailed(f"{reason}; gave up after {_RESTARTS} restarts")
 
     def _client(self, timeout_s: float | None = None) -> TorchServeClient:
         return TorchServeClient.of(self._instance, timeout_s)
@@ -199,7 +207,7 @@ class Supervisor:
 
 def _default(plan: State) -> Entry:
     entry = plan.entry(plan.default)
-    assert entry, "a plan has its default version"
+    assert entry, "a plan holds its default version"
     return entry
 
 
