@@ -20,10 +20,10 @@ import numpy as np
 import torch
 from rich.markdown import Markdown
 
+from chest_xray.archive import sha256
 from chest_xray.labels import LABELS
 from chest_xray.network.compiled import serving_form
 from chest_xray.prediction import Prediction, predict
-from chest_xray.worker.checksum import sha256
 from chest_xray_ops.archive import VERSION
 from chest_xray_ops.cli import ROOT, console, parser, progress_bar, run
 from chest_xray_training import plots, protocols, report
@@ -67,7 +67,7 @@ def main() -> int:
             datasets[split] = FilmDataset(films[split], lambda: bar.advance(reading))
             answers: list[Prediction] = []
             for readings, _ in outputs_of(served, datasets[split], device):
-                answers += predict(readings)
+                answers += predict(readings, network.labels)
                 bar.advance(task, len(readings))
             probabilities[split] = np.array([list(each.probabilities.values()) for each in answers])
             scores[split] = np.array([each.score for each in answers])

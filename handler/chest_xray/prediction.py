@@ -1,12 +1,11 @@
 """What the network read -> prediction."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-
-from chest_xray.labels import LABELS
 
 DIGITS = 6
 """Of every number in an answer: enough to compare with an offline run, short enough to read."""
@@ -39,18 +38,20 @@ class Prediction:
         return self.score >= 0.5
 
 
-def predict(readings: Tensor) -> list[Prediction]:
+def predict(readings: Tensor, labels: Sequence[str]) -> list[Prediction]:
     """Softmax, since the labels exclude each other.
 
     Args:
-        readings: float (N, 4), as :class:`ServedNet` gives them.
+        readings: float (N, labels + 1), as :class:`ServedNet` gives them.
+        labels: in the order of the network's outputs.
     """
-    rows = torch.softmax(readings[:, : len(LABELS)].float(), dim=1).tolist()
-    scores = torch.sigmoid(readings[:, len(LABELS)].float()).tolist()
+    wide = readings if readings.dtype == torch.float64 else readings.float()
+    rows = torch.softmax(wide[:, :-1], dim=1).tolist()
+    scores = torch.sigmoid(wide[:, -1]).tolist()
     predictions = []
     for row, score in zip(rows, scores, strict=True):
-        probabilities = dict(zip(LABELS, row, strict=True))
-        label = max(LABELS, key=probabilities.__getitem__)
+        probabilities = dict(zip(labels, row, strict=True))
+        label = max(labels, key=probabilities.__getitem__)
         predictions.append(Prediction(label, probabilities, score))
     return predictions
 

@@ -78,6 +78,8 @@ class Headers:
     """What a request says besides its body. The last four are the proxy's to say, which takes them
     from what callers send; without a proxy they are its word for no more than its own lines."""
 
+    request_id: str = ""
+    """As the caller got it."""
     explanation: Explanation | None = None
     declared_json: bool = False
     """The body is declared as JSON; TorchServe hands over one that it could not parse as bytes."""
@@ -91,13 +93,14 @@ class Headers:
     """The supervisor's password, whose requests are not counted."""
 
 
-def parse_headers(headers: Mapping[str, str]) -> Headers:
+def parse_headers(headers: Mapping[str, str], request_id: str = "") -> Headers:
     """Names in any case. TorchServe itself sets ``explain`` from the path, whatever the client
     wrote."""
     plain = {name.lower(): str(value) for name, value in headers.items()}
     overlay = "image/png" in plain.get("accept", "").lower()
     form = Explanation.OVERLAY if overlay else Explanation.GRID
     return Headers(
+        request_id=request_id,
         explanation=form if headers.get("explain") == "True" else None,
         declared_json="json" in plain.get("content-type", "").lower(),
         result_only=plain.get("x-answer-form") == "result",

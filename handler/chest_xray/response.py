@@ -1,41 +1,43 @@
-"""Prediction or InputError -> the body of one row."""
+"""Outcome -> the body of one row."""
 
 from typing import Any
 
-from torch import Tensor
-
 from chest_xray.batch import Outcome
 from chest_xray.errors import InputError
+from chest_xray.network.explanation import overlay
 from chest_xray.prediction import DIGITS, distribution
+from chest_xray.request import Explanation
 
 
-def render(outcome: Outcome, model_version: str, heatmap: Tensor | None = None) -> dict[str, Any]:
-    """The body as a mapping; TorchServe and its envelopes turn it into JSON.
+def body_of(outcome: Outcome, version: str, result_only: bool = False) -> dict[str, Any] | bytes:
+    """What is sent back: a mapping, which TorchServe and its envelopes turn into JSON, or the PNG
+    file of an overlay where one is asked for.
 
     Args:
-        heatmap: float32 (h, w) of an explanation.
+        version: of the model that answers.
+        result_only: answer predictions in the form of the original project.
     """
-    if isinstance(outcome, InputError):
-        error = {"code": outcome.code, "type": outcome.type, "message": outcome.message}
-        return {**error, **outcome.details}
+    answer, image = outcome.answer, outcome.image
+    if isinstance(answer, InputError):
+        error = {"code": answer.code, "type": answer.type, "message": answer.message}
+        return {**error, **answer.details}
+    heatmap = image.heatmap if image and outcome.explanation else None
+    if outcome.explanation is Explanation.OVERLAY and image and image.film is not None:
+        assert heatmap is not None
+        return overlay(image.film, heatmap)
+    if result_only:
+        return {"result": {"label": answer.label, "probability": round(answer.probability, DIGITS)}}
     body: dict[str, Any] = {
-        "label": outcome.label,
-        "probability": round(outcome.probability, DIGITS),
+        "label": answer.label,
+        "probability": round(answer.probability, DIGITS),
         "probabilities": {
-            label: round(value, DIGITS) for label, value in outcome.probabilities.items()
+            label: round(value, DIGITS) for label, value in answer.probabilities.items()
         },
-        **distribution(outcome),
-        "model_version": model_version,
+        **distribution(answer),
+        "model_version": version,
     }
-    if outcome.warnings:
-        body["warnings"] = list(outcome.warnings)
+    if answer.warnings:
+        body["warnings"] = list(answer.warnings)
     if heatmap is not None:
         body["heatmap"] = [[round(value, DIGITS) for value in row] for row in heatmap.tolist()]
     return body
-
-
-def result_only(body: dict[str, Any]) -> dict[str, Any]:
-    """A prediction as the original project answered it; an error as it is."""
-    if "label" not in body:
-        return body
-    return {"result": {"label": body["label"], "probability": body["probability"]}}

@@ -19,6 +19,7 @@ import threading
 from contextlib import suppress
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,14 @@ from chest_xray.errors import InputError
 from chest_xray.image import Picture
 from chest_xray.settings import Settings
 
+_ROOT = Path(__file__).resolve().parent.parent
+"""Where this package lies: in a clone, an installed wheel or an unpacked archive."""
+_START = """
+import sys
+sys.path.insert(0, sys.argv.pop(1))
+from chest_xray import sandbox
+sandbox.main()
+"""
 _WAITING, _DECODING, _ANSWERING = range(3)
 """What a fork was doing when it ended."""
 
@@ -82,8 +91,9 @@ class DicomDecoder:
         self.close()
         self._pipe, theirs = Pipe()
         with theirs:
+            given = [str(_ROOT), str(theirs.fileno()), json.dumps(self._limits)]
             self._process = subprocess.Popen(
-                [sys.executable, "-m", __name__, str(theirs.fileno()), json.dumps(self._limits)],
+                [sys.executable, "-c", _START, *given],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -156,7 +166,8 @@ def _damaged() -> InputError:
     return InputError("corrupt_image", "The DICOM file is damaged or cut off.")
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Serve the pipe whose descriptor is the first argument, within the limits of the second."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the worker's to answer
     with suppress(OSError):
         _serve(Connection(int(sys.argv[1])), json.loads(sys.argv[2]))

@@ -8,6 +8,8 @@ from torch import Tensor
 
 SIZE = 224
 """Side of the network's square input, in pixels, as in the original project."""
+_LONGEST = 4
+"""Times the shorter side, of a film that is shown."""
 _GAP = 2.0
 """Least scale that is left to the antialiased resize after averaging; Pillow calls the difference
 to no averaging at this gap all but invisible."""
@@ -24,6 +26,25 @@ def resize(gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return gray
     image = Image.fromarray(gray)
     return np.asarray(image.resize((SIZE, SIZE), Image.Resampling.BILINEAR, reducing_gap=_GAP))
+
+
+def at_own_aspect(gray: NDArray[np.uint8]) -> Tensor:
+    """A film as it is shown under a heat map.
+
+    Args:
+        gray: uint8, shape (H, W), any size.
+
+    Returns:
+        float32, shape (h, w), values in [0, 1]: the aspect of the film, the shorter side 224 pixels
+        and the longer one at most four times as long.
+    """
+    height, width = gray.shape
+    scale = SIZE / min(height, width)
+    size = [min(round(scale * side), _LONGEST * SIZE) for side in (width, height)]
+    image = Image.fromarray(gray).resize(
+        (size[0], size[1]), Image.Resampling.BILINEAR, reducing_gap=_GAP
+    )
+    return torch.from_numpy(np.asarray(image).astype(np.float32)).div_(255)
 
 
 def to_tensor(gray: NDArray[np.uint8]) -> Tensor:

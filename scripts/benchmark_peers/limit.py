@@ -77,7 +77,7 @@ def _read(seconds: float) -> float:
     from benchmark_peers import work
 
     torch.set_num_threads(1)
-    form = work.served(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    form = work.classifier(torch.device("cuda" if torch.cuda.is_available() else "cpu")).readings
     images = torch.rand(2 * BATCH, 1, 224, 224)
     count, start = 0, time.perf_counter()
     with torch.inference_mode():

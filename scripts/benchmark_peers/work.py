@@ -12,10 +12,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from PIL import Image
-from torch import Tensor, nn
+from PIL import Image as PillowImage
+from torch import Tensor
 
+from chest_xray.batch import Image
+from chest_xray.classifier import Classifier
 from chest_xray.labels import LABELS
+from chest_xray.request import InlineImage
+from chest_xray.settings import Settings
 from chest_xray_versions import load_network, weights_path
 
 CODE_VARIABLE = "CODE"
@@ -38,13 +42,9 @@ def from_environment() -> Work:
     return {"documented": _documented, "ours": _ours}[os.environ.get(CODE_VARIABLE, "ours")]()
 
 
-def served(device: torch.device) -> nn.Module:
-    """This project's network as it answers requests, warm."""
-    from chest_xray.network.compiled import serving_form, warm_up
-
-    form = serving_form(load_network("3.0", weights_path("3.0")).to(device), device)
-    warm_up(form)
-    return form
+def classifier(device: torch.device | None = None) -> Classifier:
+    """This project's classifier, warm."""
+    return Classifier(load_network("3.0", weights_path("3.0")), "3.0", Settings(), device)
 
 
 def _documented() -> Work:
@@ -54,7 +54,7 @@ def _documented() -> Work:
     network = load_network("1.0", weights_path("1.0")).network
 
     def decode(data: bytes) -> Tensor:
-        image: Tensor = transform(Image.open(io.BytesIO(data)).convert("RGB"))
+        image: Tensor = transform(PillowImage.open(io.BytesIO(data)).convert("RGB"))
         return image[:1]  # the network takes grey and repeats it
 
     @torch.inference_mode()
@@ -69,18 +69,19 @@ def _documented() -> Work:
 
 
 def _ours() -> Work:
-    from chest_xray.image import decode_grayscale
-    from chest_xray.prediction import predict
-    from chest_xray.transform import to_tensor
-
-    network = served(torch.device("cpu"))
+    ours = classifier()
 
     def decode(data: bytes) -> Tensor:
-        return to_tensor(decode_grayscale(data, 50_000_000))
+        image = Image(InlineImage(data), data=data)
+        ours.decode([image])
+        if image.pixels is None:
+            raise image.error or ValueError("not decoded")
+        return image.pixels
 
-    @torch.inference_mode()
-    def infer(images: list[Tensor]) -> list[dict[str, Any]]:
-        found = predict(network(torch.stack(images)))
+    def infer(pixels: list[Tensor]) -> list[dict[str, Any]]:
+        images = [Image(InlineImage(b""), pixels=each) for each in pixels]
+        ours.infer(images)
+        found = [image.prediction for image in images if image.prediction]
         return [{"label": each.label, "probability": each.probability} for each in found]
 
     return Work(decode, infer)

@@ -18,8 +18,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ts.context import Context, RequestProcessor
 
-from chest_xray.batch import Batch, Row
+from chest_xray.batch import Image
 from chest_xray.errors import STATUS
+from chest_xray.request import InlineImage
 from chest_xray.worker import retirement as leave
 from chest_xray_handler import ChestXrayHandler
 from chest_xray_ops import archive
@@ -63,13 +64,10 @@ def context_of(folder, rows, headers=(), config=None):
 
 @pytest.fixture(scope="module")
 def handler(unpacked):
-    threads = torch.get_num_threads()
     made = ChestXrayHandler()
     made.initialize(context_of(unpacked, [], config={"handler": {**LABEL_ALL}}))
     yield made
-    made.loader.close()
-    made.slots.close()
-    torch.set_num_threads(threads)
+    made.classifier.close()
 
 
 def ask(handler, folder, rows, headers=()):
@@ -168,13 +166,12 @@ def test_a_film_and_what_is_none_in_one_batch(unpacked):
         readings[:, 3] = torch.where(images.mean((1, 2, 3)) > 0.5, 1.0, -1.0)
         return readings
 
-    handler.serving.forward = read
+    handler.classifier._form.forward = read
     dark, light = (encode(np.full((30, 30), shade, np.uint8), "PNG") for shade in (20, 200))
     allowed = {"file": bytearray(dark), "allowOutOfDistribution": bytearray(b"true")}
     rows = [{"body": bytearray(dark)}, {"body": bytearray(light)}, allowed]
     bodies, statuses, context = ask(handler, unpacked, rows, [{"explain": "True"}, {}, {}])
-    handler.loader.close()
-    handler.slots.close()
+    handler.classifier.close()
     assert statuses == [422, 200, 200]
     assert bodies[0]["code"] == "not_a_chest_xray"
     assert [body["in_distribution"] for body in bodies] == [False, True, False]
@@ -287,16 +284,20 @@ def test_parts_that_fail_side_by_side_are_all_counted(unpacked, monkeypatch):
         both.wait()
         raise RuntimeError
 
-    monkeypatch.setattr(handler, "_network", fail)
-    monkeypatch.setattr("chest_xray_handler.os._exit", ended.append)
-    monkeypatch.setattr("chest_xray_handler.log.error", lambda *_: time.sleep(0.05))
-    batch = Batch(torch.zeros(1, 1, 224, 224), (Row(),))
+    monkeypatch.setattr(handler.classifier, "_form", fail)
+    monkeypatch.setattr("chest_xray.worker.health.os._exit", ended.append)
+    monkeypatch.setattr("chest_xray.classifier.log.error", lambda *_: time.sleep(0.05))
+
+    def infer():
+        image = Image(InlineImage(b""), pixels=torch.zeros(1, 224, 224))
+        handler.classifier.infer([image])
+        assert image.error.code == "inference_failed"
+
     for _ in range(2):
-        threads = [threading.Thread(target=handler.inference, args=(batch,)) for _ in range(2)]
+        threads = [threading.Thread(target=infer) for _ in range(2)]
         for each in threads:
             each.start()
         for each in threads:
             each.join()
-    handler.loader.close()
-    handler.slots.close()
+    handler.classifier.close()
     assert ended == [1, 1]  # the third and, since this process goes on, the fourth

@@ -44,7 +44,7 @@ def overlay(film: Tensor, heatmap: Tensor) -> bytes:
     """The film with the heat map laid over it, red where it is hot, as a PNG file.
 
     Args:
-        film: float32 (224, 224) in [0, 1].
+        film: float32 (H, W) in [0, 1], of any size and aspect.
         heatmap: float32 (h, w), as :func:`heatmaps` gives it.
     """
     gray = film.numpy()

@@ -42,15 +42,15 @@ class Gate(nn.Module):
         """Mean and deviation of every channel over its places, and the image at 14 x 14 with mean 0
         and deviation 1: float32 (N, D)."""
         found = [
-            stage[:, :width].float().flatten(2)
+            stage[:, :width].to(self.mean.dtype).flatten(2)
             for stage, width in zip(maps, self.widths, strict=True)
         ]
-        films = images.float().flatten(2)
+        films = images.to(self.mean.dtype).flatten(2)
         # All moments at once: the calls cost more than what they compute.
         means = torch.cat([each.mean(2) for each in (*found, films)], dim=1)
         squares = torch.cat([_mean_square(each) for each in (*found, films)], dim=1)
         deviations = (squares - means.square()).clamp_min(0).sqrt()
-        thumbnail = _averaged(images.float()).flatten(1)
+        thumbnail = _averaged(images.to(self.mean.dtype)).flatten(1)
         thumbnail = (thumbnail - means[:, -1:]) / (deviations[:, -1:] + 0.02)
         parts = []
         widths = list(self.widths)

@@ -9,7 +9,6 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timezone
-from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,80 +18,86 @@ from chest_xray.worker.contract import ACCESS_LOG, AUDIT_LOG, PROBE_VARIABLE
 from chest_xray.worker.metrics import Metrics
 
 if TYPE_CHECKING:  # they need torch
-    from chest_xray.batch import Outcome, Row
+    from chest_xray.batch import Image, Outcome
 
 _MOST_BYTES = 100_000_000
 
 
-class Records:
-    """Keeps them for one worker of one model version."""
+class AccessLog:
+    """Keeps what one worker of one model version answers."""
 
-    def __init__(self, version: str, folder: Path | None, audit: bool) -> None:
-        """``folder``: of the logs; None keeps counts alone."""
+    def __init__(
+        self, version: str, labels: Sequence[str], folder: Path | None, audit: bool
+    ) -> None:
+        """
+        Args:
+            labels: that the version can give.
+            folder: of the logs; None keeps counts alone.
+            audit: keep the audit trail, too.
+        """
         self._version = version
         self._probe = os.environ.get(PROBE_VARIABLE, "")
-        self._metrics = Metrics(version)
+        self._metrics = Metrics(version, labels)
         self._access = LineFile(folder / ACCESS_LOG, _MOST_BYTES) if folder else None
         self._audit = LineFile(folder / AUDIT_LOG) if folder and audit else None
 
     def keep(
-        self,
-        ids: Sequence[str],
-        headers: Sequence[Headers],
-        rows: Sequence["Row"],
-        outcomes: Sequence["Outcome"],
-        handler_s: float,
+        self, headers: Sequence[Headers], outcomes: Sequence["Outcome"], handler_s: float
     ) -> None:
-        """One batch, answered just now.
+        """Note one batch, which has just been answered.
 
         Args:
-            ids: of the requests, as their callers got them.
+            headers: of the requests, in the order of the outcomes.
             handler_s: seconds for the whole batch.
         """
-        now = time.time()
-        kept = [not (self._probe and sent.probe == self._probe) for sent in headers]
-        if not any(kept):
+        kept = [
+            (sent, outcome)
+            for sent, outcome in zip(headers, outcomes, strict=True)
+            if not (self._probe and sent.probe == self._probe)
+        ]
+        if not kept:
             return
-        self._metrics.batch(len(rows))
+        self._metrics.batch(len(outcomes))
         self._metrics.stage("handler", handler_s)
-        if read := [row.inference_s for row in rows if row.inference_s is not None]:
+        images = [outcome.image for outcome in outcomes if outcome.image]
+        if read := [image.inference_s for image in images if image.inference_s is not None]:
             self._metrics.stage("inference", max(read))
-        access, audit = [], []
-        for request_id, sent, row, outcome in compress(
-            zip(ids, headers, rows, outcomes, strict=True), kept
-        ):
-            stages = {
-                "queue": sent.waited_s,
-                "fetch": row.fetch_s,
-                "decode": row.decode_s,
-                "inference": row.inference_s,
-            }
-            found = self._found(outcome)
-            line = {"time": _text(now), "request_id": request_id, "version": self._version, **found}
-            for stage, seconds in stages.items():
-                if seconds is not None:
-                    line[f"{stage}_ms"] = round(1000 * seconds, 1)
-                    if stage != "inference":
-                        self._metrics.stage(stage, seconds)
-            line["bytes"] = row.size
-            if row.host:
-                line["host"] = _hidden(row.host)
-            access.append(line)
-            if self._audit:
-                who = {"key": sent.key, "sha256": row.sha256}
-                audit.append({**line, **who, "probability": _probability(outcome)})
+        now = _text(time.time())
+        lines = [self._line(now, sent, outcome) for sent, outcome in kept]
         if self._access:
-            self._access.write(access)
+            self._access.write(lines)
         if self._audit:
-            self._audit.write(audit)
+            self._audit.write(
+                [
+                    {**line, **_audited(sent, outcome)}
+                    for line, (sent, outcome) in zip(lines, kept, strict=True)
+                ]
+            )
 
-    def _found(self, outcome: "Outcome") -> dict[str, Any]:
-        if isinstance(outcome, InputError):
-            status = outcome.status.value
-            self._metrics.answered(status, None, None, outcome.code)
-            return {"status": status, "code": outcome.code}
-        self._metrics.answered(200, outcome.label, outcome.probability, None)
-        return {"status": 200, "label": outcome.label}
+    def _line(self, now: str, sent: Headers, outcome: "Outcome") -> dict[str, Any]:
+        """Count one answer; its line of the access log."""
+        answer, image = outcome.answer, outcome.image
+        line: dict[str, Any] = {
+            "time": now,
+            "request_id": sent.request_id,
+            "version": self._version,
+        }
+        if isinstance(answer, InputError):
+            status = answer.status.value
+            self._metrics.answered(status, None, None, answer.code)
+            line |= {"status": status, "code": answer.code}
+        else:
+            self._metrics.answered(200, answer.label, answer.probability, None)
+            line |= {"status": 200, "label": answer.label}
+        for stage, seconds in _stages(sent, image).items():
+            if seconds is not None:
+                line[f"{stage}_ms"] = round(1000 * seconds, 1)
+                if stage != "inference":  # which is counted once for the batch
+                    self._metrics.stage(stage, seconds)
+        line["bytes"] = image.size if image else 0
+        if image and image.host:
+            line["host"] = _hidden(image.host)
+        return line
 
 
 class LineFile:
@@ -138,8 +143,24 @@ class LineFile:
         return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
 
 
-def _probability(outcome: "Outcome") -> float | None:
-    return None if isinstance(outcome, InputError) else outcome.probability
+def _stages(sent: Headers, image: "Image | None") -> dict[str, float | None]:
+    """Seconds of every stage that one request went through."""
+    return {
+        "queue": sent.waited_s,
+        "fetch": image.fetch_s if image else None,
+        "decode": image.decode_s if image else None,
+        "inference": image.inference_s if image else None,
+    }
+
+
+def _audited(sent: Headers, outcome: "Outcome") -> dict[str, Any]:
+    """What a line of the audit trail says besides."""
+    answer = outcome.answer
+    return {
+        "key": sent.key,
+        "sha256": outcome.image.sha256 if outcome.image else "",
+        "probability": None if isinstance(answer, InputError) else answer.probability,
+    }
 
 
 def _hidden(host: str) -> str:

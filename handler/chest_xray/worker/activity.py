@@ -11,7 +11,7 @@ from pathlib import Path
 from chest_xray.worker.contract import activity_file
 
 
-class Busy:
+class Activity:
     """One worker's share of its version's lock."""
 
     def __init__(self, version: str) -> None:
@@ -28,5 +28,5 @@ class Busy:
             fcntl.flock(self._file, fcntl.LOCK_UN)
 
     def answered(self) -> None:
-        """As it should, just now."""
+        """Note that the worker has just answered."""
         os.utime(self._file)

@@ -20,7 +20,7 @@ _LONGEST_S = 0.5
 the very last millisecond is lost."""
 
 
-class Keeper:
+class ConnectionKeeper:
     """The worker's end."""
 
     def __init__(self, longest_s: float = _LONGEST_S) -> None:

@@ -3,7 +3,6 @@
 import fcntl
 import os
 import select
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,19 +21,26 @@ _Items = TypeVar("_Items")
 _Result = TypeVar("_Result")
 
 
-class Slots:
-    """A number of slots shared by all processes with the same temporary directory.
+class CoreSlots:
+    """A number of slots, shared by all processes that name the same folder.
 
     A slot is a lock on a file, so a worker that is killed gives its slot back. No one can wait for
     several files at once, so whoever gives a slot back says so in a pipe.
     """
 
-    def __init__(self, count: int, prepare: Callable[[], None] = lambda: None) -> None:
-        """``prepare`` is called in every thread that computes, besides the caller's own."""
+    def __init__(
+        self, count: int, folder: Path, prepare: Callable[[], None] = lambda: None
+    ) -> None:
+        """
+        Args:
+            count: of slots: as many threads compute at a time.
+            folder: where the slots lie, the same for all processes that share them.
+            prepare: is called in every thread that computes, besides the caller's own.
+        """
         self._count = count
-        self._files = [_lock_file(str(index)) for index in range(count)]
-        self._turnstile = _lock_file("turnstile")
-        self._given_back = _pipe("given-back")
+        self._files = [_lock_file(folder, str(index)) for index in range(count)]
+        self._turnstile = _lock_file(folder, "turnstile")
+        self._given_back = _pipe(folder, "given-back")
         # A process may lock a file again that it holds already, so its own are remembered here.
         self._held: set[int] = set()
         self._guard = threading.Lock()
@@ -137,15 +143,15 @@ def _used_lately(file: int) -> bool:
     return 0 <= time.time_ns() - os.fstat(file).st_mtime_ns < _LATELY_NS
 
 
-def _path(name: str) -> Path:
-    return Path(tempfile.gettempdir()) / f"chest-xray-slot-{name}"
+def _path(folder: Path, name: str) -> Path:
+    return folder / f"chest-xray-slot-{name}"
 
 
-def _lock_file(name: str) -> int:
-    return os.open(_path(name), os.O_CREAT | os.O_RDWR, 0o600)
+def _lock_file(folder: Path, name: str) -> int:
+    return os.open(_path(folder, name), os.O_CREAT | os.O_RDWR, 0o600)
 
 
-def _pipe(name: str) -> int:
+def _pipe(folder: Path, name: str) -> int:
     with suppress(FileExistsError):
-        os.mkfifo(_path(name), 0o600)
-    return os.open(_path(name), os.O_RDWR | os.O_NONBLOCK)  # with a writer it never ends
+        os.mkfifo(_path(folder, name), 0o600)
+    return os.open(_path(folder, name), os.O_RDWR | os.O_NONBLOCK)  # with a writer it never ends

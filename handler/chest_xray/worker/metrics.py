@@ -5,13 +5,13 @@ which the supervisor adds up; else in memory.
 """
 
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, values
 
 from chest_xray.errors import STATUS
-from chest_xray.labels import LABELS
 from chest_xray.worker.contract import COUNTS_VARIABLE
 
 STAGES = ("queue", "fetch", "decode", "inference", "handler")
@@ -29,7 +29,7 @@ class Metrics:
     0, and to find a series costs more than to count.
     """
 
-    def __init__(self, version: str) -> None:
+    def __init__(self, version: str, labels: Sequence[str]) -> None:
         _reserve()
         self.registry = registry = CollectorRegistry()
         requests = Counter(
@@ -67,10 +67,10 @@ class Metrics:
         )
         statuses = sorted({200, *(status.value for status in STATUS.values())})
         self._requests = {each: requests.labels(version, str(each)) for each in statuses}
-        self._predictions = {label: predictions.labels(version, label) for label in LABELS}
+        self._predictions = {label: predictions.labels(version, label) for label in labels}
         self._refused = {code: refused.labels(version, code) for code in STATUS}
         self._stages = {stage: stages.labels(stage) for stage in STAGES}
-        self._probability = {label: probability.labels(label) for label in LABELS}
+        self._probability = {label: probability.labels(label) for label in labels}
         self._batch = Histogram(
             "chest_xray_batch_size",
             "Requests that a worker answered at once.",

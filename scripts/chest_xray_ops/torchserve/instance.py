@@ -12,10 +12,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from chest_xray.files import write_atomically
+from chest_xray.archive import MODEL as MODEL
 from chest_xray_ops.cli import ROOT
 
-MODEL = "chest-xray"
-"""The name every version is registered under."""
 MODEL_STORE = ROOT / "build" / "model-store"
 """Where archives are built and read from, unless TS_MODEL_STORE says otherwise."""
 CONFIG = ROOT / "config" / "config.properties"

@@ -5,15 +5,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chest_xray.batch import Outcome
 from chest_xray.errors import STATUS, TYPE, InputError
 from chest_xray.labels import LABELS
 from chest_xray.prediction import predict
-from chest_xray.response import render
+from chest_xray.response import body_of
 
 
 @given(st.lists(st.lists(st.floats(-50, 50), min_size=4, max_size=4), min_size=1, max_size=5))
 def test_the_label_is_the_most_probable(rows):
-    predictions = predict(torch.tensor(rows))
+    predictions = predict(torch.tensor(rows), LABELS)
     assert len(predictions) == len(rows)
     for prediction in predictions:
         assert tuple(prediction.probabilities) == LABELS
@@ -25,7 +26,7 @@ def test_the_label_is_the_most_probable(rows):
 
 
 def test_prediction_body():
-    body = render(predict(torch.tensor([[0.0, 5.0, 0.0, 1.0]]))[0], "1.0")
+    body = body_of(Outcome(predict(torch.tensor([[0.0, 5.0, 0.0, 1.0]]), LABELS)[0]), "1.0")
     assert body["label"] == "pneumonia"
     assert body["probability"] == body["probabilities"]["pneumonia"]
     assert body["model_version"] == "1.0"
@@ -35,7 +36,7 @@ def test_prediction_body():
 
 @pytest.mark.parametrize("code", STATUS)
 def test_error_body(code):
-    body = render(InputError(code, "Why."), "1.0")
+    body = body_of(Outcome(InputError(code, "Why.")), "1.0")
     assert body == {"code": code, "type": TYPE[STATUS[code]], "message": "Why."}
     assert 400 <= STATUS[code] < 600
     assert STATUS[code] != 413  # TorchServe would answer 507

@@ -77,7 +77,7 @@ def ensemble_of(probabilities):
 
     network = build_network("2.0")
     network.network.members = torch.nn.ModuleList(map(Fixed, probabilities))
-    [prediction] = predict(network.double().eval()(films(1).double()))
+    [prediction] = predict(network.double().eval()(films(1).double()), LABELS)
     return prediction
 
 

@@ -2,14 +2,15 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
-from chest_xray.batch import Row
+from chest_xray.batch import Image, Outcome
 from chest_xray.errors import InputError
 from chest_xray.prediction import Prediction
-from chest_xray.request import Headers
-from chest_xray.worker.access_log import LineFile, Records
+from chest_xray.request import Headers, ImageUrl, InlineImage
+from chest_xray.worker.access_log import AccessLog, LineFile
 from chest_xray.worker.contract import ACCESS_LOG, AUDIT_LOG, PROBE_VARIABLE
 
 SHARES = {"normal": 0.1, "pneumonia": 0.7, "covid-19": 0.2}
@@ -21,20 +22,32 @@ def lines(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def keep(records, outcomes, rows=None, headers=None):
-    count = len(outcomes)
-    ids = [f"id-{index}" for index in range(count)]
-    rows = rows or [
-        Row(error=outcome if isinstance(outcome, InputError) else None) for outcome in outcomes
+def made(folder, audit):
+    return AccessLog("3.0", tuple(SHARES), folder, audit)
+
+
+def keep(log, answers, images=None, headers=None):
+    images = images or [None] * len(answers)
+    headers = [
+        replace(sent, request_id=f"id-{index}")
+        for index, sent in enumerate(headers or [Headers()] * len(answers))
     ]
-    records.keep(ids, headers or [Headers()] * count, rows, outcomes, 0.03)
+    outcomes = [Outcome(answer, image=image) for answer, image in zip(answers, images, strict=True)]
+    log.keep(headers, outcomes, 0.03)
+
+
+def image(host="", **known):
+    found = Image(ImageUrl(f"https://{host}/film") if host else InlineImage(b""))
+    for name, value in known.items():
+        setattr(found, name, value)
+    return found
 
 
 def test_a_line_for_every_answer(tmp_path):
-    row = Row(size=77, host="pacs.local", fetch_s=0.5, decode_s=0.0021, inference_s=0.02)
-    bad = Row(size=5, error=REFUSED)
+    good = image("pacs.local", size=77, fetch_s=0.5, decode_s=0.0021, inference_s=0.02)
+    bad = image(size=5, error=REFUSED)
     headers = [Headers(waited_s=0.25), Headers()]
-    keep(Records("3.0", tmp_path, False), [LABELLED, REFUSED], [row, bad], headers)
+    keep(made(tmp_path, False), [LABELLED, REFUSED], [good, bad], headers)
     first, second = lines(tmp_path / ACCESS_LOG)
     assert first.pop("time").endswith("+00:00")
     assert len(first.pop("host")) == 12
@@ -61,9 +74,9 @@ def test_a_line_for_every_answer(tmp_path):
 
 
 def test_the_audit_trail_says_who_and_which_image(tmp_path):
-    rows = [Row(size=77, sha256="ab" * 32), Row(error=REFUSED)]
+    images = [image(size=77, sha256="ab" * 32), image(error=REFUSED)]
     headers = [Headers(key="ward-7"), Headers()]
-    keep(Records("3.0", tmp_path, True), [LABELLED, REFUSED], rows, headers)
+    keep(made(tmp_path, True), [LABELLED, REFUSED], images, headers)
     first, second = lines(tmp_path / AUDIT_LOG)
     assert (first["key"], first["sha256"], first["probability"]) == ("ward-7", "ab" * 32, 0.7)
     assert (second["code"], second["probability"]) == ("corrupt_image", None)
@@ -71,13 +84,13 @@ def test_the_audit_trail_says_who_and_which_image(tmp_path):
 
 def test_probes_leave_no_trace_if_they_know_the_password(tmp_path, monkeypatch):
     monkeypatch.setenv(PROBE_VARIABLE, "sesame")
-    records = Records("3.0", tmp_path, True)
-    keep(records, [LABELLED], headers=[Headers(probe="sesame")])
+    log = made(tmp_path, True)
+    keep(log, [LABELLED], headers=[Headers(probe="sesame")])
     assert not (tmp_path / ACCESS_LOG).read_text()
-    keep(records, [LABELLED] * 2, headers=[Headers(probe="sesame"), Headers(probe="guess")])
+    keep(log, [LABELLED] * 2, headers=[Headers(probe="sesame"), Headers(probe="guess")])
     assert [line["request_id"] for line in lines(tmp_path / ACCESS_LOG)] == ["id-1"]
     monkeypatch.delenv(PROBE_VARIABLE)
-    keep(Records("3.0", tmp_path, False), [LABELLED], headers=[Headers(probe="")])
+    keep(made(tmp_path, False), [LABELLED], headers=[Headers(probe="")])
     assert len(lines(tmp_path / ACCESS_LOG)) == 2
 
 
@@ -130,5 +143,5 @@ def test_a_disk_that_takes_nothing_costs_lines_not_answers(tmp_path, place):
 
 def test_no_folder_no_files(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    keep(Records("3.0", None, True), [LABELLED])
+    keep(made(None, True), [LABELLED])
     assert not list(tmp_path.iterdir())

@@ -8,13 +8,13 @@ import tempfile
 
 import pytest
 
-from chest_xray.worker.activity import Busy
+from chest_xray.worker.activity import Activity
 from chest_xray.worker.contract import is_busy
 
 WORKER = """
 import sys, time
-from chest_xray.worker.activity import Busy
-with Busy("3.0").hold():
+from chest_xray.worker.activity import Activity
+with Activity("3.0").hold():
     print("at work", flush=True)
     time.sleep(60)
 """
@@ -23,7 +23,7 @@ with Busy("3.0").hold():
 def test_any_worker_at_work_makes_its_version_busy(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     assert not is_busy(tmp_path, "3.0")
-    first, second, other = Busy("3.0"), Busy("3.0"), Busy("3.1")
+    first, second, other = Activity("3.0"), Activity("3.0"), Activity("3.1")
     with first.hold(), second.hold():
         assert is_busy(tmp_path, "3.0")
         assert not is_busy(tmp_path, "3.1")

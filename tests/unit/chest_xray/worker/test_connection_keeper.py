@@ -10,19 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from chest_xray.worker.connection_keeper import Keeper
+from chest_xray.worker.connection_keeper import ConnectionKeeper
 from support.waiting import wait_until
 
 WORKER = """
 import socket, sys, time
 from contextlib import nullcontext
-from chest_xray.worker.connection_keeper import Keeper
+from chest_xray.worker.connection_keeper import ConnectionKeeper
 with socket.socket(socket.AF_UNIX) as listener:
     listener.bind(sys.argv[1])
     listener.listen()
     print(flush=True)
     connection = listener.accept()[0]
-    keeper = Keeper(float(sys.argv[3]))
+    keeper = ConnectionKeeper(float(sys.argv[3]))
     with keeper.at_work():
         pass
     with keeper.at_work() if sys.argv[2] == "at-work" else nullcontext():
@@ -122,5 +122,5 @@ def test_nothing_stays_behind(start):
 def test_without_torchserve():
     """As in tests and scripts that use the handler alone."""
     before = keepers()
-    with Keeper().at_work():
+    with ConnectionKeeper().at_work():
         assert keepers() == before

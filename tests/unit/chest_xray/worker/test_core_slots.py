@@ -9,13 +9,15 @@ from contextlib import ExitStack
 
 import pytest
 
-from chest_xray.worker.core_slots import Slots
+from chest_xray.worker.core_slots import CoreSlots
 
 HOUR_NS = 3_600_000_000_000
 HOLDER = """
 import sys, time
-from chest_xray.worker.core_slots import Slots
-slots = Slots(int(sys.argv[1]))
+from pathlib import Path
+from chest_xray.machine import cores
+from chest_xray.worker.core_slots import CoreSlots
+slots = CoreSlots(int(sys.argv[1]), Path(sys.argv[3]))
 print("ready", flush=True)
 sys.stdin.readline()
 for _ in range(int(sys.argv[2])):
@@ -35,8 +37,7 @@ def holders(tmp_path):
         for _ in range(count):
             started.append(
                 subprocess.Popen(
-                    [sys.executable, "-c", HOLDER, str(slots), str(times)],
-                    env={**os.environ, "TMPDIR": str(tmp_path)},
+                    [sys.executable, "-c", HOLDER, str(slots), str(times), str(tmp_path)],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     text=True,
@@ -76,8 +77,7 @@ def test_a_killed_holder_gives_its_slot_back(holders, tmp_path, monkeypatch):
     [holder] = holders(1, 1, 1000)
     holder.stdout.readline()
     holder.send_signal(signal.SIGKILL)
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    slots = Slots(1)
+    slots = CoreSlots(1, tmp_path)
     start = time.monotonic()
     with slots.one():
         assert time.monotonic() - start < 5
@@ -85,8 +85,7 @@ def test_a_killed_holder_gives_its_slot_back(holders, tmp_path, monkeypatch):
 
 
 def test_an_error_gives_the_slot_back(tmp_path, monkeypatch):
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    slots, other = Slots(1), Slots(1)
+    slots, other = CoreSlots(1, tmp_path), CoreSlots(1, tmp_path)
     with pytest.raises(KeyError), slots.one():
         raise KeyError
     with other.one():
@@ -96,9 +95,8 @@ def test_an_error_gives_the_slot_back(tmp_path, monkeypatch):
 
 
 def test_share_uses_the_spare_slots_and_keeps_the_order(tmp_path, monkeypatch):
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setattr("chest_xray.worker.core_slots._LATELY_NS", 0)
-    slots, other = Slots(3), Slots(3)
+    slots, other = CoreSlots(3, tmp_path), CoreSlots(3, tmp_path)
 
     def double(part):
         return threading.get_ident(), [2 * each for each in part]
@@ -118,9 +116,8 @@ def test_share_uses_the_spare_slots_and_keeps_the_order(tmp_path, monkeypatch):
 
 
 def test_a_slot_that_another_has_just_left_is_not_spare(tmp_path, monkeypatch):
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setattr("chest_xray.worker.core_slots._LATELY_NS", HOUR_NS)
-    slots, other = Slots(2), Slots(2)
+    slots, other = CoreSlots(2, tmp_path), CoreSlots(2, tmp_path)
     with ExitStack() as stack:
         stack.enter_context(slots.one())
         stack.enter_context(other.one())
@@ -135,9 +132,8 @@ def test_a_slot_that_another_has_just_left_is_not_spare(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("items", "parts"), [(7, 1), (15, 1), (16, 2), (100, 3)])
 def test_in_turn_waits_for_as_many_slots_as_the_items_fill(tmp_path, monkeypatch, items, parts):
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setattr("chest_xray.worker.core_slots._LATELY_NS", HOUR_NS)  # none is spare
-    slots, other = Slots(3), Slots(3)
+    slots, other = CoreSlots(3, tmp_path), CoreSlots(3, tmp_path)
     with ThreadPoolExecutor(1) as sharer:
         with other.one(), other.one():
             shared = sharer.submit(slots.share, list, list(range(items)), in_turn=True)
@@ -149,9 +145,8 @@ def test_in_turn_waits_for_as_many_slots_as_the_items_fill(tmp_path, monkeypatch
 
 
 def test_share_gives_all_slots_back_after_an_error(tmp_path, monkeypatch):
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setattr("chest_xray.worker.core_slots._LATELY_NS", 0)
-    slots = Slots(2)
+    slots = CoreSlots(2, tmp_path)
     for wrong in (0, 1):
         with pytest.raises(ZeroDivisionError):
             slots.share(lambda part, wrong=wrong: 1 / (part[0] - wrong), [0, 1])

@@ -1,0 +1,32 @@
+"""Whether a worker can still read images: one that fails again and again ends itself."""
+
+import os
+from threading import Lock
+
+from chest_xray.classifier import Observer
+from chest_xray.worker.activity import Activity
+
+_MAX_FAILURES = 3
+
+
+class WorkerHealth(Observer):
+    """Ends the worker at its third failure in succession, so that TorchServe starts another: it may
+    have lost its GPU, which only a new process gets back."""
+
+    def __init__(self, activity: Activity) -> None:
+        """``activity`` is told of every success."""
+        self._activity = activity
+        self._failures = 0
+        self._counting = Lock()  # parts of a batch may fail side by side
+
+    def succeeded(self) -> None:
+        self._failures = 0
+        self._activity.answered()
+
+    def failed(self, error: Exception) -> None:
+        with self._counting:
+            self._failures += 1
+            count = self._failures
+        super().failed(error)
+        if count >= _MAX_FAILURES:
+            os._exit(1)
