@@ -21,7 +21,8 @@ from ts.context import Context, RequestProcessor
 from chest_xray.batch import Image
 from chest_xray.errors import STATUS
 from chest_xray.request import InlineImage
-from chest_xray.worker import retirement as leave
+from chest_xray.worker import retirement
+from chest_xray.worker.contract import retirement_order
 from chest_xray_handler import ChestXrayHandler
 from chest_xray_ops import archive
 from chest_xray_ops.archive import VERSION
@@ -113,8 +114,8 @@ def test_client_headers_do_not_change_the_course(handler, unpacked):
 def test_a_worker_that_is_to_leave(handler, unpacked, tmp_path, monkeypatch):
     """It stands still at a question of the operator's, and never with a caller's request."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(leave, "_STAY_S", 0)
-    told = leave.order(tmp_path, os.getpid())
+    monkeypatch.setattr(retirement, "_STAY_S", 0)
+    told = retirement_order(tmp_path, os.getpid())
     told.touch()
     question = {"describe": "True"}
     for rows, headers in (
