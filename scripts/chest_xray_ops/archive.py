@@ -17,8 +17,8 @@ from typing import BinaryIO
 from model_archiver.model_archiver_config import ModelArchiverConfig
 from model_archiver.model_packaging import generate_model_archive
 
-from chest_xray.files import replacing
 from chest_xray.archive import CHECKSUM, sha256
+from chest_xray.files import replacing
 from chest_xray_ops import golden
 from chest_xray_ops.cli import ROOT, parser, run
 from chest_xray_ops.torchserve.instance import MODEL, MODEL_STORE

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from chest_xray.files import write_atomically
 from chest_xray.archive import MODEL as MODEL
+from chest_xray.files import write_atomically
 from chest_xray_ops.cli import ROOT
 
 MODEL_STORE = ROOT / "build" / "model-store"
