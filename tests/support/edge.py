@@ -2,9 +2,6 @@
 
 import base64
 import contextlib
-import json
-import os
-import shutil
 import signal
 import socket
 import ssl
@@ -12,9 +9,9 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -25,10 +22,8 @@ from chest_xray_ops.torchserve.instance import Instance
 from support.paths import ROOT
 from support.processes import die_with_parent, free_ports
 
-needs_nginx = pytest.mark.skipif(
-    not shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin:/usr/local/sbin"),
-    reason="nginx is not installed",
-)
+ORIGIN = "https://viewer.example.org"
+"""Of a page that may ask."""
 HOUR = timedelta(hours=1)
 
 
@@ -149,68 +144,6 @@ def start_edge(environment, folder, *arguments, **settings):
     return edge
 
 
-class Upstream:
-    """In TorchServe's place: answers what it is told to, in TorchServe's words, and remembers what
-    it was asked. Makes failures come in an order that a real one cannot be made to follow."""
-
-    def __init__(self):
-        self.answers = []
-        """Statuses to come, then 200. 0 closes the connection, None does too, but late."""
-        self.requests = []
-        self.released = threading.Event()
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                upstream.requests.append((self.path, dict(self.headers), body))
-                status = upstream.answers.pop(0) if upstream.answers else 200
-                if status is None:
-                    upstream.released.wait(30)
-                if not status:
-                    self.close_connection = True
-                    return
-                text = json.dumps(ANSWERS.get(status, {"label": "normal"}), indent=2).encode()
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(text)))
-                if status >= 400:
-                    self.send_header("Connection", "close")
-                self.end_headers()
-                self.wfile.write(text)
-
-            def log_message(self, *args):
-                pass
-
-        upstream = self
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.http.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.http.server_port}"
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
-
-    def close(self):
-        self.released.set()
-        self.http.shutdown()
-        self.http.server_close()
-
-
-ANSWERS = {
-    500: {"code": 500, "type": "InternalServerException", "message": "Worker died."},
-    507: {"code": 507, "type": "InternalServerException", "message": "Worker died."},
-    503: {"code": 503, "type": "ServiceUnavailableException", "message": "no worker"},
-    502: {"code": "upstream_failed", "type": "BadGateway", "message": "m"},
-    504: {"code": "upstream_timeout", "type": "GatewayTimeout", "message": "m"},
-    413: {"code": 413, "type": "RequestEntityTooLargeException", "message": "m"},
-}
-
-
-def give_key(directory, key):
-    """As TorchServe writes its keys when it starts."""
-    directory.mkdir(exist_ok=True)
-    (directory / "key_file.json").write_text(json.dumps({"inference": {"key": key}}))
-
-
 def secret_of(token):
     return base64.b64decode(token.removeprefix("cxr_")).decode().partition(":")[2]
 
@@ -218,3 +151,36 @@ def secret_of(token):
 def predict(edge, token, **headers):
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "image/png", **headers}
     return edge.ask("POST", "/predictions/chest-xray", headers=headers, data=b"x" * 1000)
+
+
+@contextlib.contextmanager
+def load(edge, token, film, callers=6, keep=True):
+    """Callers that ask again and again meanwhile; gives their statuses, or what went wrong."""
+    done, statuses = threading.Event(), []
+
+    def ask():
+        session = requests.Session()
+        while not done.is_set():
+            headers = {"Authorization": f"Bearer {token()}", "Content-Type": "image/png"}
+            headers["Connection"] = "keep-alive" if keep else "close"
+            try:
+                answer = session.post(
+                    f"{edge.url}/predictions/chest-xray",
+                    headers=headers,
+                    data=film,
+                    verify=edge.certificate,
+                    timeout=60,
+                )
+                statuses.append(answer.status_code)
+            except requests.RequestException as error:
+                statuses.append(repr(error))
+        session.close()
+
+    with ThreadPoolExecutor(callers) as executor:
+        asked = [executor.submit(ask) for _ in range(callers)]
+        try:
+            yield statuses
+        finally:
+            done.set()
+    for one in asked:
+        one.result()

@@ -8,7 +8,6 @@ from chest_xray_ops.edge.nginx import Edge, Nginx
 from chest_xray_ops.edge.routes import ROUTES, Route, Server
 from chest_xray_ops.edge.settings import EdgeSettings
 from chest_xray_ops.torchserve.instance import Instance
-from support.edge import needs_nginx
 from support.processes import free_ports
 
 PAGE = Route("page", "/", ("GET", "HEAD"), Server.PAGES, "/page.html", cache_control="no-cache")
@@ -35,7 +34,6 @@ def url(tmp_path, monkeypatch):
     nginx.stop()
 
 
-@needs_nginx
 def test_a_page(url):
     def ask(method, path, host="films.example.org"):
         return requests.request(method, url + path, headers={"Host": host}, timeout=10)

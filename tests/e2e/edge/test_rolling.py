@@ -14,11 +14,9 @@ from contextlib import suppress
 import requests
 
 from support.callers import PAUSE_S
-from support.edge import needs_nginx, start_edge
+from support.edge import start_edge
 from support.paths import ROOT
 from support.waiting import wait_until
-
-pytestmark = needs_nginx
 
 
 class Balancer:

@@ -9,12 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 
 import pytest
-import requests
 
 from chest_xray_ops.edge.keys import Keys
 from support.paths import ROOT
 
 SCRIPT = ROOT / "scripts" / "keys.py"
+
 HOUR = timedelta(hours=1)
 
 
@@ -100,17 +100,3 @@ def test_changes_at_the_same_time_are_all_kept(tmp_path):
     with ThreadPoolExecutor(8) as executor:
         made = list(executor.map(lambda n: Keys(path).create(f"caller {n}", HOUR), range(24)))
     assert {key.id for key, _ in made} == {key.id for key in Keys(path).read()}
-
-
-@pytest.mark.e2e
-def test_rotate_management(server):
-    """The old management key ends, the new one is found by the tools, and inference goes on."""
-    old, inference = (server.instance.key(kind) for kind in ("management", "inference"))
-    run = server.script("keys.py", "rotate-management")
-    assert run.returncode == 0, run.stderr
-    assert server.instance.key("management") not in (None, old)
-    assert server.instance.key("inference") == inference
-    assert server.instance.key_file.stat().st_mode & 0o777 == 0o600
-    models = f"{server.instance.management_url}/models"
-    assert requests.get(models, headers={"Authorization": f"Bearer {old}"}).status_code == 400
-    assert server.client.describe()["modelVersion"]
