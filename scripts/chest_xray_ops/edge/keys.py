@@ -25,7 +25,6 @@ import os
 import re
 import secrets
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -37,6 +36,7 @@ import requests
 from rich.console import Console
 from rich.table import Table
 
+from chest_xray.files import write_atomically
 from chest_xray_ops.cli import console, parser
 from chest_xray_ops.torchserve.instance import Instance
 
@@ -154,17 +154,8 @@ class Keys:
             fcntl.flock(lock, fcntl.LOCK_EX)
             keys = self.read()
             yield keys
-            handle, name = tempfile.mkstemp(dir=folder, prefix=self.path.name)  # mode 0600
-            try:
-                with open(handle, "w", encoding="utf-8") as file:
-                    file.write(json.dumps({"keys": list(map(asdict, keys))}, indent=2) + "\n")
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.replace(name, self.path)
-            except BaseException:
-                os.unlink(name)
-                raise
-            os.fsync(lock)
+            text = json.dumps({"keys": list(map(asdict, keys))}, indent=2) + "\n"
+            write_atomically(self.path, text, mode=0o600, durable=True)
         finally:
             os.close(lock)
 

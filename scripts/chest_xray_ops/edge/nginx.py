@@ -32,6 +32,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
+from chest_xray.files import write_atomically
 from chest_xray_ops.cli import parser
 from chest_xray_ops.edge.configuration import PAGES, callers, render
 from chest_xray_ops.edge.keys import Keys
@@ -110,11 +111,11 @@ class Edge:
         self.directory.mkdir(parents=True, exist_ok=True)
         self.directory.chmod(0o700)
         self.write_callers()
-        _replace(configuration, self.configuration())
+        write_atomically(configuration, self.configuration(), mode=0o600)
 
     def write_callers(self) -> None:
         """Write the list of keys alone, which nginx takes over without a reload."""
-        _replace(self.callers_file, self.callers())
+        write_atomically(self.callers_file, self.callers(), mode=0o600)
 
     def state(self) -> tuple[str, ...]:
         """Differs when nginx has to read its configuration or certificate again."""
@@ -265,15 +266,6 @@ def _only_one(edge: Edge) -> Iterator[None]:
             yield
         finally:
             lock.truncate(0)
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a file, mode 0600, at once."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    with open(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-    os.replace(name, path)
 
 
 def _stamp(file: Path) -> str:
