@@ -1,1 +1,1 @@
-"""Which versions a running server serves, and with how many workers."""
+"""Changes which versions a running server serves, and with how many workers."""

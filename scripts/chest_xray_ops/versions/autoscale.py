@@ -1,4 +1,4 @@
-"""As many workers as the load asks for: more while requests wait, fewer after a long calm."""
+"""Fits the number of workers to the load: more while requests wait, fewer after a long calm."""
 
 import time
 from collections import defaultdict
@@ -17,55 +17,55 @@ from chest_xray_ops.versions.scaling import scale
 
 _SAMPLE_S = 0.5
 _DECIDE_S = 5.0
-_MOST_CALM_S = 3600.0
+_MAX_CALM_S = 3600.0
 
 
 @dataclass
 class Controller:
-    """Decides how many workers to have; knows nothing of where they run.
+    """Decides how many workers there should be; knows nothing of where they run.
 
-    It grows by a step when requests wait, and shrinks by one only after a calm that is long beside
-    what a start takes. If it turns out that the worker was needed, the next calm must be twice as
-    long: so it does not swing.
+    It grows by a step when requests wait, and shrinks by a step only after a calm that is long
+    compared with a worker's start. If the worker turns out to have been needed, the next calm must
+    be twice as long, which keeps the number from swinging.
     """
 
-    least: int
-    most: int
+    min_workers: int
+    max_workers: int
     step: int = 1
-    """Workers that come and go together: on GPUs one for each, so that all have as many."""
-    full: float = 16.0
-    """Images in a batch: more workers are wanted when half a batch is queued for each."""
+    """Workers that are added or removed together: one per GPU, so that all GPUs have the same."""
+    batch_size: float = 16.0
+    """Images in a batch; workers are added when half a batch is queued for each."""
     calm_s: float = 60.0
-    """With all but nothing queued, until a worker is one too many."""
+    """Seconds with next to nothing queued after which a worker is removed."""
     rest_s: float = 15.0
-    """After a change, until the next: in which a new worker starts and shows."""
+    """Seconds from a change to the next one, in which a new worker starts and takes effect."""
     _changed_at: float = float("-inf")
     _shrunk_at: float = float("-inf")
     _calm_since: float | None = None
 
     def wanted(self, now: float, workers: int, queued: float) -> int:
-        """The number of workers to have.
+        """The number of workers that there should be.
 
         Args:
             now: seconds on any clock.
-            workers: there now.
-            queued: requests that no worker has taken yet, the mean since the last call.
+            workers: their number now.
+            queued: requests that no worker has taken yet, as the mean since the last call.
         """
         if queued >= 1 or self._calm_since is None:
             self._calm_since = now
-        if not self.least <= workers <= self.most:
-            return min(max(workers, self.least), self.most)
+        if not self.min_workers <= workers <= self.max_workers:
+            return min(max(workers, self.min_workers), self.max_workers)
         if now - self._changed_at < self.rest_s:
             return workers
-        if queued > self.full * workers / 2 and workers < self.most:
+        if queued > self.batch_size * workers / 2 and workers < self.max_workers:
             if now - self._shrunk_at < self.calm_s:
-                self.calm_s = min(2 * self.calm_s, _MOST_CALM_S)
+                self.calm_s = min(2 * self.calm_s, _MAX_CALM_S)
             self._changed_at = now
-            return min(workers + self.step, self.most)
+            return min(workers + self.step, self.max_workers)
         calm_since = max(self._calm_since, self._changed_at)
-        if now - calm_since > self.calm_s and workers > self.least:
+        if now - calm_since > self.calm_s and workers > self.min_workers:
             self._changed_at = self._shrunk_at = now
-            return max(workers - self.step, self.least)
+            return max(workers - self.step, self.min_workers)
         return workers
 
 
@@ -76,24 +76,33 @@ def autoscale(
     version: str | None,
     say: Callable[[str], None],
 ) -> Any:
-    """Follow the load until interrupted.
+    """Fit the number of workers to the load until interrupted.
+
+    Args:
+        instance: the server.
+        bounds: the smallest and the largest number of workers.
+        step: workers that are added or removed together.
+        version: the version to scale; None scales whichever is the default one at the time.
+        say: is told of every change and of every failure.
 
     Raises:
-        ValueError: the bounds are none, or no multiples of ``step``.
+        ValueError: the bounds contradict each other, or are not multiples of ``step``.
     """
-    least, most = bounds
-    if not 1 <= least <= most:
-        raise ValueError(f"bounds {least} to {most} are none")
-    if least % step or most % step:
-        raise ValueError(f"bounds {least} to {most} are no multiples of {step}, one per GPU")
-    controllers: dict[str, Controller] = defaultdict(lambda: Controller(least, most, step))
-    say(f"between {least} and {most} workers; Ctrl-C leaves as many as there are")
+    low, high = bounds
+    if low < 1:
+        raise ValueError(f"invalid bounds: min {low} < 1")
+    if low > high:
+        raise ValueError(f"invalid bounds: min {low} > max {high}")
+    if low % step or high % step:
+        raise ValueError(f"invalid bounds: {low} and {high} must be multiples of {step}, the GPUs")
+    controllers: dict[str, Controller] = defaultdict(lambda: Controller(low, high, step))
+    say(f"keeping between {low} and {high} workers; Ctrl-C ends this and leaves the workers")
     while True:
         try:
-            # A client anew: a server that was started anew has other keys.
+            # A new client each time: a server that was restarted has other keys.
             _decide(TorchServeClient.of(instance), instance, controllers, version, say)
         except (ServerError, ServerUnreachable, TimeoutError) as error:  # it may be starting
-            say(f"no answer: {error}")
+            say(f"retrying: {error}")
             time.sleep(_SAMPLE_S)
 
 
@@ -104,7 +113,7 @@ def _decide(
     version: str | None,
     say: Callable[[str], None],
 ) -> None:
-    """Look at the queues for a while, and change what is to be changed."""
+    """Watch the queues for a while, then give each version the workers that it needs."""
     queued: dict[str, list[int]] = defaultdict(list)
     decide_at = time.monotonic() + _DECIDE_S
     while time.monotonic() < decide_at:

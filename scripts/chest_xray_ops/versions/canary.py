@@ -1,4 +1,4 @@
-"""Two versions side by side on the same images: do they agree, and how long do they take?"""
+"""Compares two versions on the same images: whether they agree, and how long they take."""
 
 import statistics
 import time
@@ -14,11 +14,18 @@ from chest_xray_ops.torchserve.client import ServerError, TorchServeClient
 def compare(
     client: TorchServeClient, default: str, other: str, images: Sequence[Path], concurrency: int
 ) -> dict[str, Any]:
-    """Ask both versions for every image, each time in turn; callers are not touched, though they
-    share the machine.
+    """Ask both versions about every image, one after the other. Callers keep their answers, but
+    share the machine with the comparison.
+
+    Args:
+        client: asks the server.
+        default: the version that answers callers.
+        other: the version to compare it with.
+        images: files of encoded images.
+        concurrency: images at a time.
 
     Returns:
-        How many labels agree, how far probabilities are apart, and milliseconds of each version.
+        The share of equal labels, how far probabilities differ, and each version's latency in ms.
     """
 
     def ask(image: Path) -> list[tuple[dict[str, Any], float]]:
@@ -26,7 +33,7 @@ def compare(
         return [_timed(client, data, version) for version in (default, other)]
 
     with progress_bar() as bar, ThreadPoolExecutor(concurrency) as callers:
-        task = bar.add_task(f"{default} beside {other}", total=len(images))
+        task = bar.add_task(f"{default} and {other}", total=len(images))
         pairs = []
         for pair in callers.map(ask, images):
             pairs.append(pair)
@@ -42,7 +49,7 @@ def compare(
     ]
     changes: dict[str, int] = {}
     for a, b in answers:
-        if (before := _gist(a)) != (after := _gist(b)):
+        if (before := _outcome(a)) != (after := _outcome(b)):
             changes[f"{before} -> {after}"] = changes.get(f"{before} -> {after}", 0) + 1
     return {
         "images": len(pairs),
@@ -62,6 +69,7 @@ def compare(
 
 
 def _timed(client: TorchServeClient, data: bytes, version: str) -> tuple[dict[str, Any], float]:
+    """An answer, be it an error's, and the seconds that it took."""
     start = time.perf_counter()
     try:
         answer = client.predict(data, version)
@@ -70,7 +78,8 @@ def _timed(client: TorchServeClient, data: bytes, version: str) -> tuple[dict[st
     return answer, time.perf_counter() - start
 
 
-def _gist(answer: dict[str, Any]) -> str:
+def _outcome(answer: dict[str, Any]) -> str:
+    """The label of an answer, or the code of an error."""
     return str(answer.get("label") or answer.get("code"))
 
 

@@ -1,4 +1,4 @@
-"""From one version to another, and back, while callers are answered throughout."""
+"""Changes the version that answers, and changes back, while callers are answered throughout."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,14 +22,14 @@ from chest_xray_ops.torchserve.state import State
 from chest_xray_ops.versions.scaling import scale
 
 _ANSWER_S = 30.0
-"""In which a new version must answer a golden picture; one that hangs does not."""
-_ROUNDS = 3  # so that no worker is left out: TorchServe chooses who answers
+"""Seconds within which a new version must answer a golden picture."""
+_ROUNDS = 3  # so that every worker is reached: TorchServe chooses who answers
 _QUIET_S = 1.0
 _POLL_S = 0.05
 
 
 class RolloutFailed(Exception):
-    """The version that served before goes on serving; the message says why."""
+    """The version that served before keeps serving; the message says why."""
 
 
 class Rollout:
@@ -42,21 +42,31 @@ class Rollout:
         timeout_s: float,
         say: Callable[[str], None],
     ) -> None:
-        """``timeout_s``: for workers to be READY, and for the old version to fall idle."""
+        """
+        Args:
+            client: asks the server.
+            instance: the same server.
+            timeout_s: for workers to be READY, and for the old version to fall idle.
+            say: is told of every step.
+        """
         self._client, self._instance = client, instance
         self._timeout_s, self._say = timeout_s, say
 
     def out(self, archive: Path, workers: int | None, keep: bool) -> list[Version]:
-        """Bring a new version in beside the default one and, if it answers as it should, let it
-        take over.
+        """Load a new version next to the default one and, if its golden answers are right, make it
+        the default.
 
         Args:
+            archive: a ``.mar`` file, or the name of one in the model store.
             workers: by default as many as the default version has.
             keep: leave the old version registered, with one worker, for a rollback and for callers
-                who name it; else remove it.
+                who name it; otherwise remove it.
+
+        Returns:
+            The versions that are registered afterwards.
 
         Raises:
-            RolloutFailed: nothing has changed.
+            RolloutFailed: the new version was refused, and nothing has changed.
         """
         archive = located(archive, self._instance.model_store)
         try:
@@ -66,7 +76,7 @@ class Rollout:
             raise RolloutFailed(str(error)) from None
         old = self._default()
         if any(each.version == version for each in self._client.versions()):
-            raise RolloutFailed(f"version {version} is registered already")
+            raise RolloutFailed(f"version {version} is already registered")
         workers = workers or old.wanted
         try:
             with stored(archive, self._instance.model_store) as name:
@@ -82,19 +92,22 @@ class Rollout:
         return self._remember(old.version if keep else "")
 
     def back(self) -> list[Version]:
-        """Let the version before this one take over again.
+        """Make the previous version the default again.
+
+        Returns:
+            The versions that are registered afterwards.
 
         Raises:
-            RolloutFailed: there is none, or it does not answer as it should.
+            RolloutFailed: no version was kept, or its golden answers are wrong.
         """
         now = self._default()
         state = State.load(self._instance)
         entry = state and state.entry(state.previous)
         if not entry:
-            raise RolloutFailed("no version is kept to go back to")
+            raise RolloutFailed("there is no previous version to go back to")
         try:
             cases = golden.read(self._instance.model_store / entry.archive)
-            self._say(f"waking {entry.version} up to {now.wanted} workers")
+            self._say(f"scaling {entry.version} to {now.wanted} workers")
             self._take_over(entry.version, now.wanted, cases)
         except BaseException as error:
             raise _failure(error, now.version) from error
@@ -102,8 +115,8 @@ class Rollout:
         return self._remember(now.version)
 
     def drain(self, version: str) -> bool:
-        """Wait until nothing of a version is queued or at work, nor was a moment ago; False if that
-        never came."""
+        """Wait until a version has had nothing queued or in progress for a moment; returns False if
+        that did not happen in time."""
         scratch = self._instance.scratch
         start = quiet_since = time.monotonic()
         answered = last_answer(scratch, version)
@@ -118,14 +131,13 @@ class Rollout:
         return False
 
     def check(self, version: str, workers: int, cases: Sequence[golden.Golden]) -> None:
-        """Ask a version the golden pictures, often enough to warm every worker.
+        """Ask a version about the golden pictures, often enough to warm every worker.
 
         Raises:
-            RolloutFailed: an answer is wrong, or there is none.
+            RolloutFailed: an answer is wrong or missing.
         """
-
         limit_s = min(_ANSWER_S, self._timeout_s)
-        failed = Event()  # the first fault ends it: nobody goes on asking a version that hangs
+        failed = Event()  # after the first fault nobody asks any more: the version may hang
 
         def fault(case: golden.Golden) -> str:
             if failed.is_set():
@@ -142,20 +154,21 @@ class Rollout:
         with ThreadPoolExecutor(2 * workers) as callers:
             for found in callers.map(fault, [*cases] * workers * _ROUNDS):
                 if found:
-                    raise RolloutFailed(f"golden answers of {version} are not met: {found}")
+                    raise RolloutFailed(f"{version} does not give its golden answers: {found}")
 
     def _take_over(self, version: str, workers: int, cases: Sequence[golden.Golden]) -> None:
         self._scale(workers, version)
-        self._say(f"asking {version} the golden pictures")
+        self._say(f"asking {version} about the golden pictures")
         self.check(version, workers, cases)
         self._client.set_default(version)
-        self._say(f"{version} answers")
+        self._say(f"{version} is the default version now")
 
     def _retire(self, version: str, keep: bool) -> None:
-        """The new version answers by now: what fails here is said, and nothing is undone."""
+        """Scale down or remove the old version. The new one answers by now, so a failure is only
+        reported, and nothing is undone."""
         self._say(f"draining {version}")
         if not self.drain(version):
-            self._say(f"{version} is still asked by name: it stays as it is")
+            self._say(f"{version} is still asked for by name; it stays as it is")
         elif keep:
             self._scale(1, version)
         else:
@@ -174,21 +187,21 @@ class Rollout:
 
 
 def located(archive: Path, store: Path) -> Path:
-    """An archive given as a path, or by the name that it has in the model store."""
+    """The path of an archive that was given by its path, or by its name in the model store."""
     in_store = archive.name == str(archive) and not archive.exists()
     return store / archive.name if in_store else archive
 
 
 @contextmanager
 def stored(archive: Path, store: Path) -> Iterator[str]:
-    """An archive's file name in the model store, copied there if need be, and taken away again if
-    what is done with it fails.
+    """The file name of an archive in the model store: the archive is copied there if need be, and
+    the copy is removed if the block fails.
 
     TorchServe registers by file name without any URL check, and keeps the file.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no archive, or another one has its name there.
+        ValueError: it is not a model archive, or the store has a different one of that name.
     """
     archive = located(archive, store)
     verify(archive)
@@ -198,7 +211,7 @@ def stored(archive: Path, store: Path) -> Iterator[str]:
     if added:
         write_atomically(target, data)
     elif target.read_bytes() != data:
-        raise ValueError(f"{target} is another archive: give the new one another file name")
+        raise ValueError(f"{target} is a different archive; give the new one another file name")
     try:
         yield archive.name
     except BaseException:
@@ -208,7 +221,7 @@ def stored(archive: Path, store: Path) -> Iterator[str]:
 
 
 def _failure(error: BaseException, serving: str) -> BaseException:
-    """What to raise instead: an interrupt as it is, all else with the reassurance."""
+    """What to raise instead: an interrupt as it is, any error with what serves now."""
     if not isinstance(error, Exception):
         return error
-    return RolloutFailed(f"{error}; {serving} goes on serving")
+    return RolloutFailed(f"{error}; {serving} keeps serving")

@@ -1,4 +1,4 @@
-"""Another number of workers, while callers are answered throughout."""
+"""Changes a version's number of workers while callers are answered throughout."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -22,11 +22,19 @@ def scale(
     timeout_s: float = 120,
     say: Callable[[str], None] = lambda text: None,
 ) -> None:
-    """Change a version's number of workers, one by one, and wait for them: a start takes a core
-    from those that answer, and one that goes must have nothing at work.
+    """Add or remove workers one by one, and wait for each: a start takes a core from the workers
+    that answer, and a worker must be idle when it is removed.
+
+    Args:
+        client: asks the server.
+        instance: the same server.
+        workers: the number of workers that the version should have.
+        version: by default the default version.
+        timeout_s: for each worker to be READY.
+        say: is told when a worker may lose requests.
 
     Raises:
-        TimeoutError: one of them was not READY in time.
+        TimeoutError: a worker was not READY in time.
     """
     description = client.describe(model, version)
     version, now = description["modelVersion"], description["minWorkers"]
@@ -36,7 +44,7 @@ def scale(
     for count in range(now - 1, workers - 1, -1):
         with _standing_still(client, instance, version, model) as still:
             if not still:
-                say("a worker may have to leave its work, which is answered with 500")
+                say("a worker may be removed while it works; its requests are answered with 500")
             client.scale(count, version, model)
         client.wait_ready(count, version, model, timeout_s)
     client.scale(workers, version, model)
@@ -47,18 +55,18 @@ def scale(
 def _standing_still(
     client: TorchServeClient, instance: Instance, version: str, model: str
 ) -> Iterator[bool]:
-    """Whether the worker that goes next, TorchServe's last, has nothing at work meanwhile."""
+    """Whether the worker that is removed next, TorchServe's last one, stays idle meanwhile."""
     workers = client.describe(model, version)["workers"]
     if not workers or workers[-1]["status"] != "READY":
-        yield True  # it is given nothing
+        yield True  # it is given no requests
         return
-    if instance.envelope:  # which cannot read a question without a body
+    if instance.envelope:  # it cannot read a question without a body
         yield False
         return
     try:
         told = retirement_order(instance.scratch, workers[-1]["pid"])
         told.touch()
-    except OSError:  # that is not on this machine
+    except OSError:  # the server runs on another machine
         yield False
         return
     with ThreadPoolExecutor(1) as asking:
