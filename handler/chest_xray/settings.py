@@ -16,6 +16,7 @@ class Settings(TypedSettings):
     archive; lists are comma-separated there.
     """
 
+    part: ClassVar[str] = "handler"
     prefix: ClassVar[str] = "CHEST_XRAY_"
 
     threads: int = setting(

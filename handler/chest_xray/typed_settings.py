@@ -69,6 +69,8 @@ class TypedSettings:
         SettingError: a value has the wrong type or form.
     """
 
+    part: ClassVar[str]
+    """Whose settings they are, for messages: ``"handler"``."""
     prefix: ClassVar[str]
     """Of the variables in the environment."""
     owns_prefix: ClassVar[bool] = False
@@ -79,43 +81,45 @@ class TypedSettings:
         for each in fields(self):
             value = getattr(self, each.name)
             if not _fits(value, each.type, _rule(each)):
-                raise _wrong(f"setting {each.name}", value, each)
+                raise _wrong(f"{self.part} setting {each.name}", value, each)
 
     @classmethod
     def load(
         cls: type[_Settings],
-        values: object,
+        values: Mapping[str, Any] | None,
         environment: Mapping[str, str],
+        **chosen: Any,
     ) -> _Settings:
         """Settings from parsed YAML, overridden from the environment.
 
         Args:
             values: a mapping of names to values, as YAML gives it; None if the file has none.
             environment: ``<prefix><NAME>`` overrides a setting; lists are comma-separated there.
+            chosen: overrides both, as options of a command do.
 
         Raises:
             SettingError: a name is unknown or misspelt, or a value is wrong.
         """
         known = {each.name: each for each in fields(cls)}
-        chosen = {name: _from_yaml(value) for name, value in _named(values, known).items()}
+        _refuse_unknown(cls.part, values, known)
+        loaded = {name: _from_yaml(value) for name, value in (values or {}).items()}
         variables = {cls.prefix + name.upper(): name for name in known}
         for variable, text in environment.items():
             if name := variables.get(variable):
-                chosen[name] = _parse(variable, text, known[name])
+                loaded[name] = _parse(variable, text, known[name])
             elif variable.startswith(cls.prefix):
                 _refuse_misspelt(variable, variables, cls.owns_prefix)
-        return cls(**chosen)
+        return cls(**loaded | chosen)
 
     @classmethod
     def as_comments(cls, indent: str = "") -> str:
         """Every setting as a commented line of YAML with its default, meaning and unit."""
         shown = {each.name: f"# {each.name}: {_as_yaml(each.default)}" for each in fields(cls)}
         column = len(indent) + 2 + max(map(len, shown.values()))
-        column = min(column, 44)
         lines = []
         for each in fields(cls):
             rule = _rule(each)
-            meaning = f"{rule.meaning}, in {rule.unit}" if rule.unit else rule.meaning
+            meaning = f"{rule.meaning} ({rule.unit})" if rule.unit else rule.meaning
             start = f"{indent}{shown[each.name]}"
             first, *rest = textwrap.wrap(meaning, _WIDTH - column - 2)
             lines.append(f"{start:<{column - 2}}  # {first}")
@@ -128,18 +132,15 @@ def _rule(of: Any) -> _Rule:
     return rule
 
 
-def _named(values: object, known: Mapping[str, Any]) -> Mapping[str, Any]:
-    """``values`` if it is a mapping of known names."""
-    if values is None:
-        return {}
-    if not isinstance(values, Mapping):
-        raise SettingError(f"settings: expected names with values, got {values!r}")
-    for name in values:
+def _refuse_unknown(part: str, values: object, known: Mapping[str, Any]) -> None:
+    """``values`` is what a person wrote, which may be anything."""
+    if not isinstance(values, Mapping | None):
+        raise SettingError(f"{part} settings: expected names with values, got {values!r}")
+    for name in values or ():
         if name not in known:
             close = difflib.get_close_matches(str(name), known, 1)
             hint = f"; did you mean {close[0]}?" if close else f": expected {', '.join(known)}"
-            raise SettingError(f"unknown setting {name}{hint}")
-    return values
+            raise SettingError(f"unknown {part} setting {name}{hint}")
 
 
 def _refuse_misspelt(variable: str, variables: Mapping[str, str], all_ours: bool) -> None:

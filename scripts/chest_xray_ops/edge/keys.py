@@ -38,9 +38,9 @@ from rich.table import Table
 
 from chest_xray.files import write_atomically
 from chest_xray_ops.cli import console, parser
+from chest_xray_ops.settings import OperatorSettings
 from chest_xray_ops.torchserve.instance import Instance
 
-KEYS_VARIABLE = "CHEST_XRAY_KEYS"
 _NAME = r"[\w.@ -]{1,64}"
 _ID_BYTES = 5  # an id, a colon and a secret are 54 characters: base64 without padding
 _SECRET_BYTES = 32
@@ -85,7 +85,7 @@ class Keys:
     @classmethod
     def of_this_place(cls) -> "Keys":
         """The file that all servers of this runs folder share."""
-        chosen = os.environ.get(KEYS_VARIABLE)
+        chosen = OperatorSettings.from_environment().keys
         runs = Instance.from_environment().directory.parent
         return cls(Path(chosen) if chosen else runs / "keys.json")
 

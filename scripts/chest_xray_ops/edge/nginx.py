@@ -38,6 +38,7 @@ from chest_xray_ops.edge.configuration import PAGES, callers, render
 from chest_xray_ops.edge.keys import Keys
 from chest_xray_ops.edge.routes import ROUTES, Route
 from chest_xray_ops.edge.settings import EdgeSettings
+from chest_xray_ops.settings import TorchServeSettings
 from chest_xray_ops.torchserve.instance import CONFIG, Instance
 
 SETTINGS = CONFIG.with_name("edge.yaml")
@@ -131,7 +132,7 @@ class Edge:
         self._torchserve_key = key
         if key:
             return f"Bearer {key}"
-        tokens_off = os.environ.get("TS_DISABLE_TOKEN_AUTHORIZATION", "").lower() == "true"
+        tokens_off = TorchServeSettings.from_environment().disable_token_authorization
         return "" if tokens_off else None
 
 
@@ -311,7 +312,7 @@ def main() -> int:
     try:
         instance = Instance.find()
         chosen = self_signed(instance.directory / "edge") if args.self_signed else {}
-        settings = EdgeSettings.load(args.settings, os.environ, **chosen)
+        settings = EdgeSettings.read(args.settings, **chosen)
         edge = Edge(settings, instance, Keys.of_this_place(), instance.directory / "edge")
         if args.render:
             edge.write(args.render)

@@ -10,15 +10,13 @@ from typing import Any
 import requests
 
 from chest_xray.errors import STATUS
+from chest_xray_ops.settings import ENVELOPES_WITH_INSTANCES
 from chest_xray_ops.torchserve.instance import MODEL, Instance
 
 _TIMEOUT_S = 130  # above TorchServe's own 120 s for a start or an answer
 _POLL_S = 0.25
-_WITH_INSTANCES = ("json", "kserve")
 _ONE_BY_ONE = ("kserve",)
 """Envelopes that read the first request of a batch alone."""
-ENVELOPES = ("", "body", *_WITH_INSTANCES)
-"""Those whose bodies the handler understands."""
 
 
 class ServerError(Exception):
@@ -116,7 +114,7 @@ class TorchServeClient:
             ServerUnreachable: there is no answer, or none in time.
         """
         path = f"/predictions/{model}" + (f"/{version}" if version else "")
-        if enveloped := self._envelope in _WITH_INSTANCES:
+        if enveloped := self._envelope in ENVELOPES_WITH_INSTANCES:
             body = {"instances": [_as_object(body)]}
         content = {**_content(body), "timeout": timeout_s}
         content["headers"] = {**content.get("headers", {}), **headers}

@@ -6,7 +6,6 @@ servers run side by side from one clone.
 """
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,17 +13,16 @@ from urllib.parse import urlsplit
 from chest_xray.archive import MODEL as MODEL
 from chest_xray.files import write_atomically
 from chest_xray_ops.cli import ROOT
+from chest_xray_ops.settings import CONFIG as CONFIG
+from chest_xray_ops.settings import OperatorSettings, TorchServeSettings
 
 MODEL_STORE = ROOT / "build" / "model-store"
 """Where archives are built and read from, unless TS_MODEL_STORE says otherwise."""
-CONFIG = ROOT / "config" / "config.properties"
-RUN_DIR_VARIABLE = "CHEST_XRAY_RUN_DIR"
-MONITOR_VARIABLE = "CHEST_XRAY_METRICS_ADDRESS"
 _ABOUT = "instance.json"
 _SCRATCH = "scratch"
 _ADDRESSES = {
-    "TS_INFERENCE_ADDRESS": "inference_url",
-    "TS_MANAGEMENT_ADDRESS": "management_url",
+    "inference_address": "inference_url",
+    "management_address": "management_url",
 }
 
 
@@ -37,7 +35,7 @@ class Instance:
     metrics_url: str
     """TorchServe's own metrics."""
     monitor_url: str
-    """Our metrics, readiness and liveness: by default one port above those."""
+    """Our metrics, readiness and liveness."""
     grpc_inference: str
     grpc_management: str
     envelope: str
@@ -48,19 +46,24 @@ class Instance:
 
     @classmethod
     def from_environment(cls) -> "Instance":
-        """The server these variables describe."""
-        inference = _reachable(_setting("inference_address"))
+        """The server that the settings describe.
+
+        Raises:
+            SettingError: one of them is wrong.
+        """
+        ours, theirs = OperatorSettings.from_environment(), TorchServeSettings.from_environment()
+        inference = _reachable(theirs.inference_address)
         address = urlsplit(inference)
-        runs = Path(os.environ.get(RUN_DIR_VARIABLE) or ROOT / ".run")
+        runs = Path(ours.run_dir or ROOT / ".run")
         return cls(
             inference_url=inference,
-            management_url=_reachable(_setting("management_address")),
-            metrics_url=(metrics := _reachable(_setting("metrics_address"))),
-            monitor_url=_reachable(f"http://{monitor_address(metrics)}"),
-            grpc_inference=_grpc("inference"),
-            grpc_management=_grpc("management"),
-            envelope=_setting("service_envelope"),
-            model_store=Path(_setting("model_store") or MODEL_STORE).resolve(),
+            management_url=_reachable(theirs.management_address),
+            metrics_url=_reachable(theirs.metrics_address),
+            monitor_url=_reachable(f"http://{monitor_address()}"),
+            grpc_inference=_dialled(theirs.grpc_inference_address, theirs.grpc_inference_port),
+            grpc_management=_dialled(theirs.grpc_management_address, theirs.grpc_management_port),
+            envelope=theirs.service_envelope,
+            model_store=Path(theirs.model_store or MODEL_STORE).resolve(),
             directory=(runs / f"{address.hostname}-{address.port}").resolve(),
         )
 
@@ -73,8 +76,8 @@ class Instance:
         wanted = cls.from_environment()
         known = {
             key: getattr(wanted, key)
-            for variable, key in _ADDRESSES.items()
-            if variable in os.environ
+            for setting, key in _ADDRESSES.items()
+            if TorchServeSettings.is_in_environment(setting)
         }
         for about in sorted(wanted.directory.parent.glob(f"*/{_ABOUT}")) if known else ():
             running = json.loads(about.read_text(encoding="utf-8"))
@@ -120,21 +123,11 @@ class Instance:
         self.key_file.unlink(missing_ok=True)
 
 
-def monitor_address(metrics_url: str) -> str:
+def monitor_address() -> str:
     """Where the supervisor listens, as HOST:PORT."""
-    parts = urlsplit(metrics_url)
-    return os.environ.get(MONITOR_VARIABLE) or f"127.0.0.1:{(parts.port or 80) + 1}"
-
-
-def _setting(key: str) -> str:
-    """A server setting as TorchServe will see it; empty if neither source has it."""
-    if (value := os.environ.get(f"TS_{key.upper()}")) is not None:
-        return value.strip()
-    for line in CONFIG.read_text(encoding="utf-8").splitlines():
-        name, _, value = line.partition("=")
-        if name.strip() == key:
-            return value.strip()
-    return ""
+    metrics = urlsplit(TorchServeSettings.from_environment().metrics_address)
+    chosen = OperatorSettings.from_environment().metrics_address
+    return chosen or f"127.0.0.1:{(metrics.port or 80) + 1}"
 
 
 def _reachable(address: str) -> str:
@@ -146,7 +139,5 @@ def _reachable(address: str) -> str:
     return f"{parts.scheme}://{host}:{port}"
 
 
-def _grpc(service: str) -> str:
-    host = _setting(f"grpc_{service}_address")
-    port = _setting(f"grpc_{service}_port")
+def _dialled(host: str, port: int) -> str:
     return f"{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"

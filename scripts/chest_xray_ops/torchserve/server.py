@@ -13,9 +13,9 @@ from typing import Any, TextIO
 
 from chest_xray import machine
 from chest_xray.machine import cores
+from chest_xray_ops.settings import TorchServeSettings
 from chest_xray_ops.torchserve import java
 from chest_xray_ops.torchserve.client import (
-    ENVELOPES,
     ServerError,
     ServerUnreachable,
     TorchServeClient,
@@ -38,14 +38,13 @@ class Server:
     """One TorchServe process, its workers, and everything they leave behind."""
 
     def __init__(self, instance: Instance) -> None:
-        """Raises StartFailed if this instance already runs, or its envelope is unknown."""
+        """Raises StartFailed if this instance already runs, SettingError if a setting is wrong."""
+        self._settings = TorchServeSettings.from_environment()
         self.instance = instance
         self.process: subprocess.Popen[bytes] | None = None
         self._scratch: Path | None = None
         self._guard: int | None = None
         self._late: tuple[str, int] | None = None
-        if instance.envelope not in ENVELOPES:
-            raise StartFailed(f"unknown service_envelope {instance.envelope}")
         directory = instance.directory
         directory.mkdir(parents=True, exist_ok=True)
         self._lock: TextIO = (directory / "lock").open("w")
@@ -78,6 +77,7 @@ class Server:
                     **loads,
                     **java.environment(self.instance, self._scratch),
                     "TS_DEFAULT_WORKERS_PER_MODEL": str(workers),
+                    "TS_MAX_REQUEST_SIZE": str(self._settings.max_request_size),
                     **environment,
                 },
                 stdin=subprocess.DEVNULL,
@@ -186,8 +186,8 @@ def default_workers() -> int:
     GPU: decoding takes far longer than the network does there, and beyond two threads a worker's
     threads only wait for each other.
     """
-    if given := os.environ.get("TS_DEFAULT_WORKERS_PER_MODEL"):
-        return int(given)
+    if given := TorchServeSettings.from_environment().default_workers_per_model:
+        return given
     if devices := gpus():
         return devices * max(1, cores() // 2 // devices)
     return cores() + max(1, cores() // 2)
@@ -195,11 +195,8 @@ def default_workers() -> int:
 
 def gpus() -> int:
     """The number of GPUs that TorchServe uses; it assigns its workers to them in turn."""
-    given = os.environ.get("TS_NUMBER_OF_GPU")
-    if given == "0":
-        return 0
-    count = machine.gpus()
-    return min(count, int(given)) if given else count
+    wanted = TorchServeSettings.from_environment().number_of_gpu
+    return machine.gpus() if wanted is None else min(machine.gpus(), wanted)
 
 
 def _reap(java: int) -> None:

@@ -19,11 +19,13 @@ from chest_xray.worker.contract import (
     last_answer,
 )
 from chest_xray_ops import golden
+from chest_xray_ops.settings import OperatorSettings
 from chest_xray_ops.torchserve.client import ServerError, ServerUnreachable, TorchServeClient
 from chest_xray_ops.torchserve.instance import monitor_address
 from chest_xray_ops.torchserve.monitor import Monitor, Snapshot
 from chest_xray_ops.torchserve.server import Server, StartFailed
 from chest_xray_ops.torchserve.state import Entry, State
+from chest_xray_ops.yaml_settings import handler_settings
 
 _PROBE_EVERY_S = 2.0
 _PROBE_S = 10.0
@@ -31,10 +33,6 @@ _SNAPSHOT_S = 3.0  # a scrape has 10 s
 _LATELY_S = 15.0
 """How long a probe's answer counts for readiness, in seconds: probes wait in the same queue as all
 requests."""
-PATIENCE_VARIABLE = "CHEST_XRAY_PATIENCE_S"
-_PATIENCE_S = 75.0
-"""Without any answer, to probes or callers, until the server is started anew. Longer than a worker
-may take for a batch, after which TorchServe restarts it."""
 _RESTARTS = 3
 """The supervisor gives up at the next restart within ``_WITHIN_S``."""
 _WITHIN_S = 300.0
@@ -49,8 +47,10 @@ class Supervisor:
         self._server, self._plan = server, plan
         self._instance = server.instance
         self._password = secrets.token_hex(16)
-        self._picture = golden.read(self._instance.model_store / _default(plan).archive)[0]
-        self._patience_s = float(os.environ.get(PATIENCE_VARIABLE) or _PATIENCE_S)
+        archive = self._instance.model_store / _default(plan).archive
+        handler_settings(archive)  # which else every worker would refuse, after Java's start
+        self._picture = golden.read(archive)[0]
+        self._patience_s = OperatorSettings.from_environment().patience_s
         self._answered_at = _NEVER
         self._last, self._last_at = 0, 0.0
         self._restarts: deque[float] = deque()
@@ -61,7 +61,7 @@ class Supervisor:
     def __enter__(self) -> "Supervisor":
         shutil.rmtree(self._counts, ignore_errors=True)
         self._counts.mkdir(parents=True)
-        address = monitor_address(self._instance.metrics_url)
+        address = monitor_address()
         try:
             self._monitor = Monitor(address, self._counts, self.snapshot, self.health)
         except OSError as error:

@@ -1,16 +1,6 @@
 import pytest
-import yaml
 
 from chest_xray.settings import Settings
-from support.paths import ROOT
-
-CONFIG = ROOT / "config" / "model-config.yaml"
-
-
-def test_the_file_states_the_defaults():
-    handler = yaml.safe_load(CONFIG.read_text())["handler"]
-    assert Settings.load(handler, {}) == Settings()
-    assert set(handler) == set(vars(Settings()))
 
 
 def test_partial_and_integer_for_seconds():

@@ -1,0 +1,44 @@
+"""YAML files with settings, and the handler's settings inside of an archive."""
+
+import os
+from pathlib import Path
+from typing import Any
+from zipfile import ZipFile
+
+import yaml
+
+from chest_xray.settings import Settings
+from chest_xray.typed_settings import SettingError
+
+MODEL_CONFIG = "model-config.yaml"
+
+
+def handler_settings(archive: Path) -> Settings:
+    """The settings that the workers of an archive will load, from its YAML and the environment.
+
+    Raises:
+        SettingError: they would refuse to; the message says why.
+    """
+    with ZipFile(archive) as file:
+        text = file.read(MODEL_CONFIG).decode("utf-8", errors="replace")
+    values = read_yaml(text, f"{archive.name}/{MODEL_CONFIG}")
+    return Settings.load(values.get("handler"), os.environ)
+
+
+def read_yaml(text: str, name: str) -> dict[str, Any]:
+    """A mapping; empty if there is nothing in the file.
+
+    Args:
+        name: of the file, for messages.
+
+    Raises:
+        SettingError: it is not YAML, or something else than a mapping.
+    """
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        problem = " ".join(str(error).split())
+        raise SettingError(f"{name}: invalid YAML: {problem}") from None
+    if values is not None and not isinstance(values, dict):
+        raise SettingError(f"{name}: expected names with values, got {values!r}")
+    return values or {}
