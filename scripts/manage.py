@@ -261,9 +261,9 @@ def _count(text: str) -> int:
 
 def main() -> int:
     args = _arguments()
-    instance = Instance.find()
-    client = TorchServeClient.of(instance)
     try:
+        instance = Instance.find()
+        client = TorchServeClient.of(instance)
         result = args.run(client, args)
         if args.run in _REMEMBERED:
             before = State.load(instance)

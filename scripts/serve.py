@@ -99,7 +99,7 @@ def main() -> int:
         return 0
     except KeyboardInterrupt:
         return 0
-    except StartFailed as error:
+    except (StartFailed, ValueError, OSError) as error:
         print(f"serve.py: {error}", file=sys.stderr)
         return 1
     finally:
