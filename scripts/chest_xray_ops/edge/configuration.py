@@ -56,7 +56,9 @@ def render(
         "server_names": [f'{name} "";' for name in settings.server_names],
         "callers": directory / "callers",
         "cors_origins": [f'"{origin}" "{origin}";' for origin in settings.cors_origins],
-        "listen": [f"listen {each}{' ssl http2' if tls else ''};" for each in settings.listen],
+        "listen": [
+            f"listen {address}{' ssl http2' if tls else ''};" for address in settings.listen
+        ],
         "tls": _tls(settings) if tls else [],
         "hsts": "max-age=31536000" if tls else '""',
         # More than a body, since one that comes in chunks is kept with their marks.

@@ -127,14 +127,14 @@ class Server:
 
     def memory(self) -> dict[str, int]:
         """Bytes of Java and of all its workers, as proportional set size."""
-        found = {"frontend": 0, "workers": 0}
+        sizes = {"frontend": 0, "workers": 0}
         if process := self.process:
             for entry in Path("/proc").iterdir():
                 with suppress(OSError, ValueError, StopIteration):
                     if os.getpgid(int(entry.name)) == process.pid:
                         kind = "frontend" if int(entry.name) == process.pid else "workers"
-                        found[kind] += _pss(entry)
-        return found
+                        sizes[kind] += _pss(entry)
+        return sizes
 
     def stop(self, at_once: bool = False) -> None:
         """Stop Java and its workers, and remove their temporary files. It can be started again.

@@ -1,4 +1,4 @@
-"""What a server serves, kept in its directory, so that a restart brings it back: TorchServe itself
+"""What a server serves, kept in its directory so that a restart restores it: TorchServe itself
 forgets."""
 
 import json
@@ -25,7 +25,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class State:
-    """All of them."""
+    """Every version that a server has registered, and which one is the default."""
 
     default: str
     """The version that answers requests that name none."""
@@ -34,30 +34,32 @@ class State:
     """The default before this one, for a rollback."""
 
     def entry(self, version: str) -> Entry | None:
-        return next((each for each in self.entries if each.version == version), None)
+        return next((entry for entry in self.entries if entry.version == version), None)
 
     @classmethod
     def of(cls, versions: Sequence[Version], previous: str = "") -> "State":
-        """What these versions amount to."""
+        """The state in which a server has these versions; one of them is the default."""
         return cls(
-            default=next(each.version for each in versions if each.default),
-            entries=tuple(Entry(each.version, each.archive, each.wanted) for each in versions),
+            default=next(version.version for version in versions if version.default),
+            entries=tuple(
+                Entry(version.version, version.archive, version.wanted) for version in versions
+            ),
             previous=previous,
         )
 
     @classmethod
     def load(cls, instance: Instance) -> "State | None":
-        """What the server served last; None if it never did or the file cannot be read."""
+        """The state that was saved last; None if there is none or the file cannot be read."""
         try:
-            found = json.loads(_path(instance).read_text(encoding="utf-8"))
-            entries = tuple(Entry(**each) for each in found["entries"])
-            return cls(found["default"], entries, found["previous"])
+            saved = json.loads(_path(instance).read_text(encoding="utf-8"))
+            entries = tuple(Entry(**entry) for entry in saved["entries"])
+            return cls(saved["default"], entries, saved["previous"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
     @staticmethod
     def forget(instance: Instance) -> None:
-        """Start afresh."""
+        """Remove the saved state: the next start begins with a version of its own."""
         _path(instance).unlink(missing_ok=True)
 
     def save(self, instance: Instance) -> None:

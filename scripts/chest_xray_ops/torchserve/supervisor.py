@@ -134,16 +134,16 @@ class Supervisor:
         except (ServerError, ServerUnreachable):
             return health
         workers = {
-            (each.version, status): each.workers.count(status)
-            for each in versions
+            (version.version, status): version.workers.count(status)
+            for version in versions
             for status in ("READY", "UNLOADING")
         }
         return replace(
             health,
-            default=next((each.version for each in versions if each.default), ""),
+            default=next((version.version for version in versions if version.default), ""),
             workers=workers,
-            wanted={each.version: each.wanted for each in versions},
-            queued={each.version: each.queued for each in versions},
+            wanted={version.version: version.wanted for version in versions},
+            queued={version.version: version.queued for version in versions},
             memory=self._server.memory(),
         )
 

@@ -118,17 +118,18 @@ def _decide(
     decide_at = time.monotonic() + _DECIDE_S
     while time.monotonic() < decide_at:
         time.sleep(_SAMPLE_S)
-        versions = [each for each in client.versions() if _meant(each, version)]
-        for each in versions:
-            queued[each.version].append(each.queued)
-    for each in versions:
-        samples = queued[each.version]
+        versions = [served for served in client.versions() if _meant(served, version)]
+        for served in versions:
+            queued[served.version].append(served.queued)
+    for served in versions:
+        samples = queued[served.version]
         mean = sum(samples) / len(samples)
-        target = controllers[each.version].wanted(time.monotonic(), each.wanted, mean)
-        if target != each.wanted:
-            say(f"{each.version}: {each.wanted} -> {target} workers, {mean:.0f} queued")
-            scale(client, instance, target, each.version, say=say)
+        target = controllers[served.version].wanted(time.monotonic(), served.wanted, mean)
+        if target != served.wanted:
+            say(f"{served.version}: {served.wanted} -> {target} workers, {mean:.0f} queued")
+            scale(client, instance, target, served.version, say=say)
 
 
-def _meant(each: Version, version: str | None) -> bool:
-    return each.version == version if version else each.default
+def _meant(served: Version, version: str | None) -> bool:
+    """Whether this is the version of that name, or without a name the default one."""
+    return served.version == version if version else served.default

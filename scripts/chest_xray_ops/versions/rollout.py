@@ -75,7 +75,7 @@ class Rollout:
         except (OSError, ValueError) as error:
             raise RolloutFailed(str(error)) from None
         old = self._default()
-        if any(each.version == version for each in self._client.versions()):
+        if any(served.version == version for served in self._client.versions()):
             raise RolloutFailed(f"version {version} is already registered")
         workers = workers or old.wanted
         try:
@@ -144,17 +144,17 @@ class Rollout:
                 return ""
             try:
                 answer = self._client.predict(case.request, version, timeout_s=limit_s)
-                found = case.fault(answer, version)
+                wrong = case.fault(answer, version)
             except (ServerError, ServerUnreachable) as error:
-                found = str(error)
-            if found:
+                wrong = str(error)
+            if wrong:
                 failed.set()
-            return found
+            return wrong
 
         with ThreadPoolExecutor(2 * workers) as callers:
-            for found in callers.map(fault, [*cases] * workers * _ROUNDS):
-                if found:
-                    raise RolloutFailed(f"{version} does not give its golden answers: {found}")
+            for wrong in callers.map(fault, [*cases] * workers * _ROUNDS):
+                if wrong:
+                    raise RolloutFailed(f"{version} does not give its golden answers: {wrong}")
 
     def _take_over(self, version: str, workers: int, cases: Sequence[golden.Golden]) -> None:
         self._scale(workers, version)

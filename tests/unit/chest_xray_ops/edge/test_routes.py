@@ -20,7 +20,7 @@ def line_of(text):
     return re.compile(pattern.replace("(?<path>", "(?P<path>")), value.strip('"')
 
 
-def found(name, request_line):
+def values_for(name, request_line):
     """The values that the map of this name gives a request line, and the path that it captures."""
     lines = [line_of(text) for text in maps(ROUTES, EdgeSettings())[name]]
     matches = [(value, pattern.search(request_line)) for pattern, value in lines]
@@ -39,11 +39,11 @@ def test_each_route_is_found_alone(route, method):
     path = example(route)
     for query in ("", "?any=thing"):
         line = f"{method} {path}{query} HTTP/1.1"
-        assert found("routes", line) == [(route.name, path)]
-        assert found("methods", line) == [(", ".join(route.methods), path)]
+        assert values_for("routes", line) == [(route.name, path)]
+        assert values_for("methods", line) == [(", ".join(route.methods), path)]
     line = f"BREW {path} HTTP/1.1"
-    assert found("routes", line) == []
-    assert found("methods", line) == [(", ".join(route.methods), path)]
+    assert values_for("routes", line) == []
+    assert values_for("methods", line) == [(", ".join(route.methods), path)]
 
 
 def test_no_route_is_there_twice():
@@ -69,7 +69,7 @@ def test_each_documented_path_is_a_route():
     paths = {path.replace("VERSION", "3.0") for path in DOCUMENTED.findall(text)}
     assert {"/predictions/chest-xray", "/explanations/chest-xray", "/ping"} <= paths
     for path in paths:
-        assert len(found("methods", f"POST {path} HTTP/1.1")) == 1, path
+        assert len(values_for("methods", f"POST {path} HTTP/1.1")) == 1, path
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_each_documented_path_is_a_route():
      "/v1/models/chest-xray", "/x/ping", "//ping", "/explanations/chest%2dxray"],
 )  # fmt: skip
 def test_other_paths_are_none(path):
-    assert found("methods", f"POST {path} HTTP/1.1") == []
+    assert values_for("methods", f"POST {path} HTTP/1.1") == []
 
 
 def test_lines_by_name():
