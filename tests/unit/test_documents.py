@@ -1,0 +1,170 @@
+"""What the documents say is what the project does."""
+
+import json
+import re
+import subprocess
+from dataclasses import MISSING, fields
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from chest_xray.errors import STATUS
+from chest_xray.settings import Settings
+from chest_xray_ops.edge.settings import EdgeSettings
+from chest_xray_training.metrics import wilson_interval
+from support.documents import DOCUMENTS, README, anchors, commands, lines_to_run, links, text
+from support.paths import ROOT
+from support.thorax import draw_thorax
+
+RUN_BY_A_TEST = re.compile(r"([A-Z_]+=\S+ )*((\.venv/bin/|make |curl )|sudo python3 scripts/)")
+PATH = re.compile(
+    r"`((?:config|docs|handler|model|reports|scripts|tests)/[\w./-]+|[A-Z_]+\.md|Dockerfile|NOTICE)`"
+)
+
+
+def test_readme_is_short():
+    assert len(README.splitlines()) <= 150
+
+
+def test_every_command_is_run_or_says_why_not():
+    for command in commands():
+        assert command.excuse or RUN_BY_A_TEST.match(command.line), command
+
+
+def test_make_targets_exist():
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"\bmake ([a-z]+)", "\n".join(lines_to_run())))
+    assert {"serve", "test"} <= named <= targets
+
+
+def test_ci_calls_the_test_command_of_the_readme():
+    called = re.findall(r"\bmake ([a-z ]+)", (ROOT / ".ci" / "run").read_text())
+    assert "test" in called[-1].split()
+    assert "make test" in README
+
+
+def test_make_lines_are_understood():
+    lines = [line for line in lines_to_run() if re.search(r"\bmake ", line)]
+    assert len(lines) > 5
+    for line in lines:
+        subprocess.run(
+            line.replace("make ", "make --dry-run "),
+            shell=True,
+            cwd=ROOT,
+            check=True,
+            capture_output=True,
+        )
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_and_paths_lead_somewhere(document):
+    for link in links(document):
+        path, _, anchor = link.partition("#")
+        target = (document.parent / path).resolve() if path else document
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+    for path in PATH.findall(document.read_text(encoding="utf-8")):
+        assert "VERSION" in path or (ROOT / path).exists(), path
+
+
+def test_every_error_code_is_listed():
+    rows = re.findall(r"^\| `(\w+)` \| (\d{3}) \|", text("api.md"), re.MULTILINE)
+    assert {code: int(status) for code, status in rows} == {
+        code: status.value for code, status in STATUS.items()
+    }
+
+
+@pytest.mark.parametrize("kind", [Settings, EdgeSettings])
+def test_every_setting_is_listed_with_its_default(kind):
+    rows = re.findall(r"^\| (`.+?) \| ?(.*?) ?\| .+\|$", text("operate.md"), re.MULTILINE)
+    listed = {}
+    for names, defaults in rows:
+        names = re.findall(r"`(\w+)`", names)
+        for name, default in zip(names, defaults.split(", ") * len(names), strict=False):
+            listed[name] = yaml.safe_load(default.strip("`")) if default else None
+    for field in fields(kind):
+        assert field.default is not MISSING
+        default = field.default[0] if isinstance(field.default, tuple) and field.default else None
+        if not isinstance(field.default, tuple):
+            default = field.default or (None if field.default == "" else field.default)
+        assert listed[field.name] == default, field.name
+
+
+def test_intervals_follow_from_the_counts():
+    rows = re.findall(r"([\d.]+) % \((\d+)/(\d+); ([\d.]+) to ([\d.]+)\)", README)
+    assert rows
+    for share, right, count, low, high in rows:
+        right, count = int(right), int(count)
+        assert float(share) == pytest.approx(100 * right / count, abs=0.05)
+        bounds = [round(100 * bound, 1) for bound in wilson_interval(right, count)]
+        assert [float(low), float(high)] == bounds
+
+
+def test_figures_of_the_table_are_those_of_the_reports():
+    """Accuracy and what stands next to it in the reports, for each version of the table."""
+    [heads] = re.findall(r"^\| \|(.+)\|$", README, re.MULTILINE)
+    versions = re.findall(r"\d\.\d", heads)
+    reports = [(ROOT / "reports" / each / "evaluation.md").read_text("utf-8") for each in versions]
+    rows = {
+        "accuracy": "all",
+        "of normal, found": "normal",
+        "of pneumonia, found": "pneumonia",
+        "of covid-19, found": "covid-19",
+        "balanced accuracy": "balanced accuracy",
+        "AUROC pneumonia / normal inside the NIH films": "pneumonia against normal, nih-chestxray8",
+        "AUROC covid-19 / pneumonia inside ieee8023": "covid-19 against pneumonia, ieee8023",
+        "expected calibration error": "ece",
+    }
+    for name, in_report in rows.items():
+        [cells] = re.findall(rf"^\| {re.escape(name)} \|(.+)\|$", README, re.MULTILINE)
+        for cell, report in zip(cells.split("|"), reports, strict=True):
+            line = re.search(rf"^\| {re.escape(in_report)} \|(.+)\|$", report, re.MULTILINE)
+            assert line
+            # The report's shares of films were rounded twice.
+            rounding = 0.11 if "%" in cell else 0
+            assert figure(cell) == pytest.approx(figure(line[1]), abs=rounding), (name, cell)
+
+
+def figure(cell):
+    return float(re.search(r"\d+\.\d+", cell)[0])
+
+
+def test_the_benchmark_table_is_that_of_the_report():
+    report = json.loads((ROOT / "reports" / "benchmark" / "benchmark.json").read_text())["servers"]
+    measured = {}
+    for row in report["rows"]:
+        if "per_s" in row:
+            measured.setdefault(row["server"], {})[row["callers"]] = round(row["per_s"])
+    names = {
+        "this one": "ours",
+        "this one with 2 workers instead of 3": "ours, 2 workers",
+        "TorchServe as it comes, with the original network and transform": "TorchServe, stock",
+        "the same with one thread per worker": "TorchServe, threads tamed",
+        "the original network and transform in gunicorn, the best of six other servers": "gunicorn",
+        "our decoding and network in gunicorn": "gunicorn, our code",
+        "our decoding and network in Ray Serve, the best of six other servers at 32": (
+            "Ray Serve, our code"
+        ),
+    }
+    for name, server in names.items():
+        [cells] = re.findall(rf"^\| {re.escape(name)} \|(.+)\|$", text("design.md"), re.MULTILINE)
+        assert [int(each) for each in cells.split("|")] == [
+            measured[server][callers] for callers in (1, 8, 32)
+        ]
+
+
+def test_the_film_of_the_documents_is_the_drawn_one():
+    with Image.open(ROOT / "docs" / "film.png") as image:
+        committed = np.asarray(image, dtype=int)
+    assert abs(committed - draw_thorax(committed.shape[0])).max() <= 1
+
+
+def test_the_citation_names_the_version_of_the_package():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    [version] = re.findall(
+        r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE
+    )
+    assert citation["version"] == version
+    assert citation["license"] in README.replace("Apache License 2.0", "Apache-2.0")
