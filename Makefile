@@ -62,7 +62,7 @@ format: $(INSTALLED) ## lay the code out
 	.venv/bin/ruff format .
 
 lock: ## pin what pyproject.toml asks for, for every Python it allows (needs uv)
-	uv pip compile -q --universal --python-version 3.10 --no-annotate --no-header pyproject.toml -o requirements.txt
+	uv pip compile -q --universal --python-version 3.10 --no-annotate --no-header --extra serve pyproject.toml -o requirements.txt
 	uv pip compile -q --universal --python-version 3.10 --no-annotate --no-header --extra dev pyproject.toml -c requirements.txt -o requirements-dev.txt
 
 image: ## build the container image, run it and ask it, with docker or buildah

@@ -17,7 +17,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from chest_xray.network.stages import ServedNet
 
-WEIGHTS = Path(__file__).parent / "weights"
+DEFAULT_VERSION = "3.0"
+"""The version that is served, built, trained and evaluated unless another one is named."""
+_INSTALLED = Path(__file__).with_name("chest_xray_weights")
+WEIGHTS = _INSTALLED if _INSTALLED.is_dir() else Path(__file__).with_name("weights")
+"""The committed weights; an installed wheel has those of the default version, in a folder whose
+name is the project's own."""
 PROTOCOLS = WEIGHTS / "protocols"
 """The weights of the experiments on version 3.0's recipe, which serve its report alone."""
 CHECKSUMS = WEIGHTS / "SHA256SUMS"

@@ -1,9 +1,6 @@
-"""The command `archive`; see `--help`."""
+"""The same as `chest-xray archive`."""
 
-import sys
-
-from chest_xray_ops.archive import main
-from chest_xray_ops.cli import run
+from chest_xray_ops.cli import run_script
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    run_script("archive")

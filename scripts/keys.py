@@ -1,8 +1,6 @@
-"""The command `keys`; see `--help`."""
+"""The same as `chest-xray keys`."""
 
-import sys
-
-from chest_xray_ops.edge.keys import main
+from chest_xray_ops.cli import run_script
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script("keys")

@@ -1,52 +1,6 @@
-"""Turn raw public downloads into one data set with patient-disjoint splits.
+"""The same as `chest-xray data`."""
 
-examples:
-  python scripts/prepare_data.py --kaggle ~/chest_xray --out ~/data
-  python scripts/prepare_data.py --list ~/covidx/train.txt ~/covidx/train \\
-      --list ~/covidx/test.txt ~/covidx/test --kaggle ~/chest_xray --out ~/data
-
---kaggle is the folder tree of the paediatric set; --list is a COVIDx-style list of file, label and
-patient, and the folder its files lie in. Both may be given several times.
-exit status: 0 done, 1 the downloads cannot be used, 2 wrong usage.
-"""
-
-import json
-import sys
-from pathlib import Path
-
-from chest_xray_ops.cli import parser, progress_bar, run
-from chest_xray_training.prepare import prepare, read_kaggle, read_list
-
-
-def main() -> int:
-    arguments = parser(__doc__)
-    arguments.add_argument("--kaggle", type=Path, action="append", default=[], metavar="DIR")
-    arguments.add_argument(
-        "--list", type=Path, nargs=2, action="append", default=[], metavar=("LIST", "IMAGES")
-    )
-    arguments.add_argument("--out", type=Path, required=True, help="folder of the new data set")
-    arguments.add_argument(
-        "--shares",
-        type=float,
-        nargs=3,
-        default=(0.7, 0.15, 0.15),
-        metavar=("TRAIN", "VALID", "TEST"),
-    )
-    arguments.add_argument("--seed", type=int, default=0)
-    args = arguments.parse_args()
-    if not args.kaggle and not args.list:
-        arguments.error("give --kaggle or --list")
-    if abs(sum(args.shares) - 1) > 1e-6 or min(args.shares) < 0:
-        arguments.error("--shares must be three shares that sum to 1")
-    films = [film for root in args.kaggle for film in read_kaggle(root)]
-    films += [film for path, images in args.list for film in read_list(path, images)]
-    with progress_bar() as bar:
-        task = bar.add_task("checking films", total=len(films))
-        done = prepare(films, args.out, args.shares, args.seed, lambda: bar.advance(task))
-    report = {"out": str(args.out), "films": done.counts, "left_out": done.left_out}
-    print(json.dumps(report, indent=2))
-    return 0
-
+from chest_xray_ops.cli import run_script
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    run_script("data")

@@ -1,61 +1,6 @@
-"""Train the experiments that tell what version 3.0's recipe has really learnt, one after another.
+"""The same as `chest-xray protocols`."""
 
-examples:
-  python scripts/protocols.py --data ~/chest-xray
-  python scripts/protocols.py --data ~/chest-xray --only without-ieee8023-nitrd-da --out build/mine
-
-Weights go to OUT, where evaluate.py finds them; an experiment that has some is left as it is. A run
-that was cut off goes on where it stopped.
-"""
-
-import json
-import sys
-from dataclasses import replace
-from pathlib import Path
-
-import torch
-from rich.progress import TaskID
-
-from chest_xray_ops.cli import ROOT, parser, progress_bar, run
-from chest_xray_training import protocols
-from chest_xray_training.dataset import read_films
-from chest_xray_versions import PROTOCOLS
-
-
-def main() -> int:
-    arguments = parser(__doc__)
-    arguments.add_argument("--data", type=Path, required=True, help="data set folder")
-    arguments.add_argument("--only", nargs="+", help="names of experiments")
-    arguments.add_argument("--steps", type=int, help="instead of the recipe's")
-    arguments.add_argument("--device", help="cpu or cuda (default: cuda if there is one)")
-    arguments.add_argument("--out", type=Path, default=PROTOCOLS, help="folder of the weights")
-    args = arguments.parse_args()
-    device = torch.device(args.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    recipe = protocols.RECIPE
-    if args.steps:
-        recipe = replace(recipe, steps=args.steps)
-
-    every = {each.name: each for each in protocols.experiments(read_films(args.data))}
-    if unknown := set(args.only or ()) - set(every):
-        arguments.error(f"no experiment {', '.join(unknown)}: expected {', '.join(every)}")
-    args.out.mkdir(parents=True, exist_ok=True)
-    trained = []
-    with progress_bar() as bar:
-        for name in args.only or every:
-            weights = args.out / f"{name}.pt"
-            if weights.exists():
-                continue
-            task = bar.add_task(name, total=recipe.steps)
-
-            def progress(step: int, steps: int, task: TaskID = task) -> None:
-                bar.update(task, completed=step)
-
-            out = ROOT / "build" / "protocols" / name
-            torch.save(protocols.train(every[name], recipe, out, device, progress), weights)
-            trained.append(name)
-    print(json.dumps({"trained": trained, "weights": str(args.out)}, indent=2))
-    return 0
-
+from chest_xray_ops.cli import run_script
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    run_script("protocols")

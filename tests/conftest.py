@@ -10,8 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from chest_xray_ops import archive
-from chest_xray_ops.archive import VERSION
-from chest_xray_versions import weights_path
+from chest_xray_versions import DEFAULT_VERSION, weights_path
 from support.films import draw_film, encode
 from support.processes import die_with_parent
 from support.web import Alone, WebServer, serve_web
@@ -57,5 +56,5 @@ def alone() -> Iterator[Alone]:
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model store of the tests' own, with the archive of the default version."""
     folder = tmp_path_factory.mktemp("model-store")
-    archive.build(VERSION, weights_path(VERSION), folder)
+    archive.build(DEFAULT_VERSION, weights_path(DEFAULT_VERSION), folder)
     return folder

@@ -21,9 +21,9 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 
 from benchmark_peers.load import Load, load
-from chest_xray_ops.archive import VERSION, build
-from chest_xray_ops.cli import ROOT
-from chest_xray_versions import weights_path
+from chest_xray_ops.archive import build
+from chest_xray_ops.places import ROOT
+from chest_xray_versions import DEFAULT_VERSION, weights_path
 
 _START_S = 120
 _STOP_S = 10
@@ -134,11 +134,11 @@ class Ours(Contender):
 
     def __init__(
         self,
-        version: str = VERSION,
+        version: str = DEFAULT_VERSION,
         workers: int | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        name = "ours" if version == VERSION else f"ours, version {version}"
+        name = "ours" if version == DEFAULT_VERSION else f"ours, version {version}"
         name += f", {workers} workers" if workers else ""
         super().__init__(name, environment or {})
         self._version, self._workers = version, workers
@@ -172,8 +172,8 @@ class Ours(Contender):
         }
         if self._workers:
             addresses["TS_DEFAULT_WORKERS_PER_MODEL"] = str(self._workers)
-        script = str(ROOT / "scripts" / "serve.py")
-        return [sys.executable, script, "--version", self._version], addresses
+        serve = [sys.executable, "-m", "chest_xray_ops", "serve"]
+        return [*serve, "--version", self._version], addresses
 
 
 class Peer(Contender):
@@ -200,8 +200,9 @@ class Peer(Contender):
 
     def _prepare(self, workers: int) -> tuple[Sequence[str], dict[str, str]]:
         self._install()
-        path = f"{self._packages}{os.pathsep}{ROOT / 'scripts'}"
-        environment = {"PORT": str(self._port), "WORKERS": str(workers), "PYTHONPATH": path}
+        environment = {"PORT": str(self._port), "WORKERS": str(workers)}
+        # Its own packages come before this project's, which may be of other versions.
+        environment["PYTHONPATH"] = str(self._packages)
         return [sys.executable, "-m", self._name], environment
 
     def _install(self) -> None:
@@ -230,12 +231,7 @@ class Limit:
     def measure(self, image: bytes, seconds: float, workers: int) -> dict[str, Any]:
         run = subprocess.run(
             [sys.executable, "-m", "benchmark_peers.limit", self._what, str(seconds)],
-            env={
-                **os.environ,
-                "CODE": self._code,
-                "WORKERS": str(workers),
-                "PYTHONPATH": str(ROOT / "scripts"),
-            },
+            env={**os.environ, "CODE": self._code, "WORKERS": str(workers)},
             input=image,
             stdout=subprocess.PIPE,
             check=True,

@@ -1,14 +1,10 @@
-"""Build the archive of one model version: code, network, weights, labels and configuration.
-
-examples:
-  python scripts/archive.py
-  python scripts/archive.py --version 3.1 --weights build/train/mine/weights.pt
+"""Builds the archive of one model version: code, network, weights, labels and configuration.
 
 The same sources give the same bytes: entries are sorted, stored and carry one fixed date.
 """
 
 import json
-import sys
+import shutil
 import tempfile
 import zipfile
 from pathlib import Path
@@ -17,23 +13,23 @@ from typing import BinaryIO
 from model_archiver.model_archiver_config import ModelArchiverConfig
 from model_archiver.model_packaging import generate_model_archive
 
+import chest_xray
 from chest_xray.archive import CHECKSUM, sha256
 from chest_xray.files import replacing
 from chest_xray_ops import golden
-from chest_xray_ops.cli import ROOT, parser, run
-from chest_xray_ops.torchserve.instance import MODEL, MODEL_STORE
+from chest_xray_ops.places import CONFIG, MODEL_STORE
+from chest_xray_ops.torchserve.instance import MODEL
 from chest_xray_versions import (
     CHECKSUMS,
     WEIGHTS,
     network_class,
     network_file,
     network_parts,
-    weights_path,
 )
 
-VERSION = "3.0"
-"""The version that `make serve` starts with."""
 _MANIFEST = "MAR-INF/MANIFEST.json"
+_HANDLER = Path(chest_xray.__file__).parent.parent
+"""The folder of the handler and of the package that it uses."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date a zip can hold
 
 
@@ -64,6 +60,10 @@ def build(version: str, weights: Path, store: Path = MODEL_STORE) -> Path:
         (scratch / CHECKSUM).write_text(digest, encoding="ascii")
         answers = scratch / golden.FILE
         answers.write_text(golden.answers(version, weights), encoding="utf-8")
+        code = scratch / "code"  # alone: in an installed wheel, all packages lie next to it
+        shutil.copytree(
+            _HANDLER / "chest_xray", code / "chest_xray", ignore=shutil.ignore_patterns("*.pyc")
+        )
         exported = scratch / "exported"
         exported.mkdir()
         # The archiver stages in the temporary directory, under the model's name, and wipes what
@@ -74,14 +74,14 @@ def build(version: str, weights: Path, store: Path = MODEL_STORE) -> Path:
                 ModelArchiverConfig(
                     model_name=MODEL,
                     version=version,
-                    handler=str(ROOT / "handler" / "chest_xray_handler.py"),
+                    handler=str(_HANDLER / "chest_xray_handler.py"),
                     model_file=str(network),
                     serialized_file=str(weights),
                     extra_files=",".join(
                         map(
                             str,
                             [
-                                ROOT / "handler",
+                                code,
                                 labels,
                                 answers,
                                 scratch / CHECKSUM,
@@ -89,7 +89,7 @@ def build(version: str, weights: Path, store: Path = MODEL_STORE) -> Path:
                             ],
                         )
                     ),
-                    config_file=str(ROOT / "config" / "model-config.yaml"),
+                    config_file=str(CONFIG / "model-config.yaml"),
                     export_path=str(exported),
                     archive_format="no-archive",
                 )
@@ -146,18 +146,3 @@ def _zip(folder: Path, target: BinaryIO) -> None:
             entry = zipfile.ZipInfo(path.relative_to(folder).as_posix(), _EPOCH)
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, data)
-
-
-def main() -> int:
-    arguments = parser(__doc__)
-    arguments.add_argument("--version", default=VERSION)
-    arguments.add_argument("--weights", type=Path, help="default: model/weights/VERSION.pt")
-    arguments.add_argument("--store", type=Path, default=MODEL_STORE, help="the model store")
-    args = arguments.parse_args()
-    weights = args.weights or weights_path(args.version)
-    print(build(args.version, weights, args.store))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(run(main))

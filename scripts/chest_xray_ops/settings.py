@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from chest_xray.typed_settings import TypedSettings, setting
-from chest_xray_ops.cli import ROOT
+from chest_xray_ops import places
 
-CONFIG = ROOT / "config" / "config.properties"
+CONFIG = places.CONFIG / "config.properties"
 """TorchServe's configuration."""
 ENVELOPES_WITH_INSTANCES = ("json", "kserve")
 ENVELOPES = ("", "body", *ENVELOPES_WITH_INSTANCES)

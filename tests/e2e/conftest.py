@@ -15,7 +15,7 @@ import pytest
 import ts
 from grpc_tools import protoc
 
-from chest_xray_ops.archive import VERSION
+from chest_xray_versions import DEFAULT_VERSION
 from support.server import RunningServer, start_server
 from support.web import Alone, WebServer
 
@@ -78,11 +78,11 @@ def managed(server: RunningServer) -> Iterator[RunningServer]:
     """The shared server for a test that manages it; with its one version again afterwards."""
     yield server
     versions = {each.version: each for each in server.client.versions()}
-    if not versions[VERSION].default:
-        server.client.set_default(VERSION)
-    for version in set(versions) - {VERSION}:
+    if not versions[DEFAULT_VERSION].default:
+        server.client.set_default(DEFAULT_VERSION)
+    for version in set(versions) - {DEFAULT_VERSION}:
         server.script("manage.py", "unregister", version, "--at-once")
-    server.script("manage.py", "scale", str(max(2, versions[VERSION].wanted)))
+    server.script("manage.py", "scale", str(max(2, versions[DEFAULT_VERSION].wanted)))
 
 
 @pytest.fixture(scope="session")

@@ -13,10 +13,9 @@ import requests
 
 from chest_xray.machine import cores
 from chest_xray_ops import archive
-from chest_xray_ops.archive import VERSION
 from chest_xray_ops.torchserve.client import ServerError
 from chest_xray_ops.torchserve.server import default_workers
-from chest_xray_versions import weights_path
+from chest_xray_versions import DEFAULT_VERSION, weights_path
 from support.archives import store_with
 from support.dicoms import dicom
 from support.films import draw_film
@@ -82,10 +81,10 @@ def test_killed_while_it_starts(start, tmp_path):
 
 
 def test_a_broken_model_says_why(start, tmp_path):
-    good = archive.build(VERSION, weights_path(VERSION), tmp_path)
+    good = archive.build(DEFAULT_VERSION, weights_path(DEFAULT_VERSION), tmp_path)
     weights = b"these are no weights"
     digest = hashlib.sha256(weights).hexdigest().encode()
-    entries = {f"{VERSION}.pt": weights, "weights.sha256": digest}
+    entries = {f"{DEFAULT_VERSION}.pt": weights, "weights.sha256": digest}
     broken = start(tmp_path, TS_MODEL_STORE=store_with(good, entries, tmp_path))
     assert broken.process.wait(90) == 1
     text = broken.errors
@@ -95,10 +94,10 @@ def test_a_broken_model_says_why(start, tmp_path):
 
 
 def test_a_broken_archive_says_why(start, tmp_path):
-    (tmp_path / f"chest-xray-{VERSION}.mar").write_bytes(b"no zip")
+    (tmp_path / f"chest-xray-{DEFAULT_VERSION}.mar").write_bytes(b"no zip")
     broken = start(tmp_path, TS_MODEL_STORE=str(tmp_path))
     assert broken.process.wait(90) == 1
-    assert f"chest-xray-{VERSION}.mar is no archive" in broken.errors
+    assert f"chest-xray-{DEFAULT_VERSION}.mar is no archive" in broken.errors
 
 
 def test_an_envelope_that_is_not_understood_says_so(start, tmp_path):

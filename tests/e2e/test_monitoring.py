@@ -9,8 +9,8 @@ import pytest
 import requests
 import yaml
 
-from chest_xray_ops.archive import VERSION
 from chest_xray_ops.torchserve.client import ServerError
+from chest_xray_versions import DEFAULT_VERSION
 from support.monitoring import DASHBOARD, PROMETHEUS
 from support.processes import die_with_parent, free_ports
 from support.programs import required
@@ -121,4 +121,4 @@ def test_prometheus_sees_a_healthy_server(server, prometheus, web, film):
     used = set(re.findall(r"(?<!:)\bchest_xray_\w+", (PROMETHEUS / "alerts.yml").read_text()))
     served = set(prometheus.ask("label/__name__/values"))
     assert used - served == set()
-    assert prometheus.query(f'chest_xray_default_version{{version="{VERSION}"}} == 1')
+    assert prometheus.query(f'chest_xray_default_version{{version="{DEFAULT_VERSION}"}} == 1')

@@ -11,7 +11,7 @@ import pytest
 import requests
 from PIL import Image
 
-from chest_xray_ops.archive import VERSION
+from chest_xray_versions import DEFAULT_VERSION
 from support.films import draw_film, encode, forms
 from support.offline import offline, served
 
@@ -19,12 +19,12 @@ from support.offline import offline, served
 @pytest.fixture(scope="module")
 def expected():
     """What the same picture gives offline."""
-    return lambda data: offline(data, served(VERSION))
+    return lambda data: offline(data, served(DEFAULT_VERSION))
 
 
 def agree(body, prediction):
     assert body["label"] == prediction.label
-    assert body["model_version"] == VERSION
+    assert body["model_version"] == DEFAULT_VERSION
     assert isinstance(body["probability"], float)
     assert body["probabilities"] == pytest.approx(prediction.probabilities, abs=1e-4)
     assert body["in_distribution_score"] == pytest.approx(prediction.score, abs=1e-4)

@@ -8,8 +8,7 @@ import requests
 from PIL import Image
 
 from chest_xray_ops import archive
-from chest_xray_ops.archive import VERSION
-from chest_xray_versions import weights_path
+from chest_xray_versions import DEFAULT_VERSION, weights_path
 from support.films import draw_film, encode
 from support.offline import offline, plain, served
 
@@ -21,7 +20,7 @@ NO_FILM = encode(255 * (draw_film(0) > 128).astype("uint8")[::-1], "PNG")
 @pytest.fixture(scope="module")
 def everything(server, store):
     """The server with one worker of every version."""
-    others = [version for version in VERSIONS if version != VERSION]
+    others = [version for version in VERSIONS if version != DEFAULT_VERSION]
     for version in others:
         path = archive.build(version, weights_path(version), store)
         run = server.script("manage.py", "register", str(path), "--workers", "1")
@@ -79,7 +78,7 @@ def test_explanations_beside_predictions(everything):
         if number % 3 == 0:
             return requests.post(everything.url, headers=image(everything), data=data)
         accept = ("application/json", "image/png")[number % 2]
-        return explain(everything, VERSION, data, Accept=accept)
+        return explain(everything, DEFAULT_VERSION, data, Accept=accept)
 
     with ThreadPoolExecutor(12) as executor:
         answers = list(executor.map(call, range(96)))
@@ -92,7 +91,7 @@ def test_explanations_beside_predictions(everything):
 
 
 def test_bad_explanations_are_errors_as_everywhere(everything):
-    answer = explain(everything, VERSION, b"no film", Accept="image/png")
+    answer = explain(everything, DEFAULT_VERSION, b"no film", Accept="image/png")
     assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_image")
     assert answer.headers["Content-Type"] == "application/json"
 
@@ -106,7 +105,7 @@ def test_what_is_no_film_gets_no_label_unless_asked_for(start, tmp_path, web):
     assert (body["code"], body["in_distribution"]) == ("not_a_chest_xray", False)
     assert 0 <= body["in_distribution_score"] < 0.5
     assert "label" not in body
-    assert explain(server, VERSION, NO_FILM, Accept="image/png").status_code == 422
+    assert explain(server, DEFAULT_VERSION, NO_FILM, Accept="image/png").status_code == 422
 
     url = web.add("/no-film.png", NO_FILM)
     asked = {"imageUrl": url, "allowOutOfDistribution": True}

@@ -25,8 +25,7 @@ from chest_xray.worker import retirement
 from chest_xray.worker.contract import retirement_order
 from chest_xray_handler import ChestXrayHandler
 from chest_xray_ops import archive
-from chest_xray_ops.archive import VERSION
-from chest_xray_versions import weights_path
+from chest_xray_versions import DEFAULT_VERSION, weights_path
 from support.films import draw_film, encode
 from support.mutants import mutants
 
@@ -38,7 +37,7 @@ LABEL_ALL = {"answer_out_of_distribution": True}  # drawn films need not pass fo
 def unpacked(tmp_path_factory):
     """The archive of the committed weights, as TorchServe unpacks it."""
     folder = tmp_path_factory.mktemp("model")
-    built = archive.build(VERSION, weights_path(VERSION), folder / "store")
+    built = archive.build(DEFAULT_VERSION, weights_path(DEFAULT_VERSION), folder / "store")
     with zipfile.ZipFile(built) as file:
         file.extractall(folder)
     return folder

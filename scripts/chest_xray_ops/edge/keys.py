@@ -1,22 +1,5 @@
-"""Keys of the callers that may ask through the edge.
+"""Keys of the callers that may ask through the edge, and the file they are kept in."""
 
-examples:
-  python scripts/keys.py create --name ward-7
-  python scripts/keys.py create --name trial --days 30
-  python scripts/keys.py list
-  python scripts/keys.py rotate 3f9a0c2b7d --grace-hours 48
-  python scripts/keys.py revoke 3f9a0c2b7d
-  python scripts/keys.py rotate-management
-
-A key is shown once, when it is made; kept are its hash, name and dates, in keys.json of the runs
-folder (CHEST_XRAY_KEYS names another file), mode 0600. A running edge takes changes over by itself.
-`rotate` makes a key of the same name and length of life and ends the old one after the grace, so a
-caller changes over when it likes. These keys allow predictions alone; TorchServe's own key for
-management, in key_file.json of a running server, is new at every start and with rotate-management.
-exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 no server.
-"""
-
-import argparse
 import base64
 import fcntl
 import hashlib
@@ -24,7 +7,6 @@ import json
 import os
 import re
 import secrets
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -33,12 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import requests
-from rich.console import Console
-from rich.table import Table
 
 from chest_xray.files import write_atomically
-from chest_xray_ops.cli import console, parser
+from chest_xray_ops.failure import Refused
 from chest_xray_ops.settings import OperatorSettings
+from chest_xray_ops.torchserve.client import ServerUnreachable
 from chest_xray_ops.torchserve.instance import Instance
 
 _NAME = r"[\w.@ -]{1,64}"
@@ -90,12 +71,19 @@ class Keys:
         return cls(Path(chosen) if chosen else runs / "keys.json")
 
     def read(self) -> list[Key]:
-        """Every key ever made; an empty list if there is no file yet."""
+        """Every key ever made; an empty list if there is no file yet.
+
+        Raises:
+            ValueError: the file is damaged.
+        """
         try:
             text = self.path.read_text(encoding="utf-8")
         except FileNotFoundError:
             return []
-        return [Key(**row) for row in json.loads(text)["keys"]]
+        try:
+            return [Key(**row) for row in json.loads(text)["keys"]]
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(f"{self.path} is damaged: {error}") from None
 
     def create(self, name: str, life: timedelta) -> tuple[Key, str]:
         """Make a key that is valid for ``life``.
@@ -191,100 +179,30 @@ def _text(time: datetime) -> str:
     return time.isoformat(timespec="seconds")
 
 
-def _create(keys: Keys, args: argparse.Namespace) -> None:
-    _show_new(*keys.create(args.name, timedelta(days=args.days)))
+def rotate_management(instance: Instance) -> None:
+    """Renew the key of TorchServe's management API. The inference key is left alone, since
+    TorchServe would end the old one at once, under the callers.
 
-
-def _rotate(keys: Keys, args: argparse.Namespace) -> None:
-    _show_new(*keys.rotate(args.id, timedelta(hours=args.grace_hours)))
-
-
-def _revoke(keys: Keys, args: argparse.Namespace) -> None:
-    print(json.dumps(_public(keys.revoke(args.id)), indent=2))
-
-
-def _list(keys: Keys, args: argparse.Namespace) -> None:
-    rows = [_public(key) for key in keys.read()]
-    if args.json:
-        print(json.dumps(rows, indent=2))
-        return
-    table = Table("id", "name", "state", "created", "expires", "revoked")
-    for row in rows:
-        table.add_row(*(row[str(column.header)] or "" for column in table.columns))
-    Console().print(table)
-
-
-def _rotate_management(keys: Keys, args: argparse.Namespace) -> None:
-    """The inference key is left alone: TorchServe ends the old one at once, under the callers."""
-    instance = Instance.find()
-    answer = requests.get(
-        f"{instance.management_url}/token",
-        params={"type": "management"},
-        headers={"Authorization": f"Bearer {instance.key('API')}"},
-        timeout=_TIMEOUT_S,
-    )
+    Raises:
+        Refused: TorchServe says no.
+        ServerUnreachable: it does not answer.
+    """
+    try:
+        answer = requests.get(
+            f"{instance.management_url}/token",
+            params={"type": "management"},
+            headers={"Authorization": f"Bearer {instance.key('API')}"},
+            timeout=_TIMEOUT_S,
+        )
+    except requests.RequestException as error:
+        where, reason = instance.management_url, type(error).__name__
+        raise ServerUnreachable(f"no server at {where}: {reason}") from None
     if not answer.ok:
-        raise ValueError(f"TorchServe refused: {answer.status_code}")
-    print(json.dumps({"key_file": str(instance.key_file)}))
+        raise Refused(f"TorchServe refused: {answer.status_code}")
 
 
-def _show_new(key: Key, token: str) -> None:
-    console.print("This key is shown once and kept nowhere.")
-    print(json.dumps({"key": token, **_public(key)}, indent=2))
-
-
-def _public(key: Key) -> dict[str, Any]:
+def public(key: Key) -> dict[str, Any]:
     """A key without its hash, and with its state."""
     row = asdict(key)
     del row["hash"]
     return {**row, "state": key.state(_now())}
-
-
-def _positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value < 36_500:
-        raise argparse.ArgumentTypeError(f"{text} is not a length of life")
-    return value
-
-
-def _grace(text: str) -> float:
-    return 0.0 if float(text) == 0 else _positive(text)
-
-
-def _arguments() -> argparse.Namespace:
-    top = parser(__doc__)
-    verbs = top.add_subparsers(required=True, metavar="VERB")
-
-    def verb(name: str, run: Any, text: str) -> argparse.ArgumentParser:
-        added = verbs.add_parser(name, help=text, description=text)
-        added.set_defaults(run=run)
-        return added
-
-    one = verb("create", _create, "make a key")
-    one.add_argument("--name", required=True, help="who asks with it; not a person's name")
-    one.add_argument("--days", type=_positive, default=365, help="until it expires")
-    one = verb("list", _list, "every key, without what callers send")
-    one.add_argument("--json", action="store_true", help="JSON instead of a table")
-    verb("revoke", _revoke, "end a key now").add_argument("id")
-    one = verb("rotate", _rotate, "make a key in a valid one's place")
-    one.add_argument("id")
-    one.add_argument("--grace-hours", type=_grace, default=24, help="while the old one works too")
-    verb("rotate-management", _rotate_management, "a new key for TorchServe's management API")
-    return top.parse_args()
-
-
-def main() -> int:
-    args = _arguments()
-    try:
-        args.run(Keys.of_this_place(), args)
-    except requests.RequestException as error:
-        console.print(f"keys.py: no server: {type(error).__name__}")
-        return 3
-    except (ValueError, TypeError, KeyError, OSError) as error:
-        console.print(f"keys.py: {error}", soft_wrap=True, markup=False)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

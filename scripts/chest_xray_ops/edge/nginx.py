@@ -1,30 +1,13 @@
-"""Run nginx in front of a server, until Ctrl-C: TLS, keys, limits, and repeats of what failed.
-
-examples:
-  python scripts/edge.py --self-signed
-  CHEST_XRAY_EDGE_LISTEN=0.0.0.0:443 CHEST_XRAY_EDGE_CERTIFICATE=/etc/ssl/film.pem \\
-  CHEST_XRAY_EDGE_CERTIFICATE_KEY=/etc/ssl/private/film.key python scripts/edge.py
-  python scripts/edge.py --check
-  python scripts/edge.py --render /run/chest-xray/nginx.conf
-
-The server is found by the same TS_… variables that started it; settings are in config/edge.yaml.
-Callers' keys (scripts/keys.py), TorchServe's own key and the certificate are taken over when they
-change, while requests go on. SIGUSR1 opens the access log anew. --render writes the configuration
-and what keys are checked against, mode 0600, for an nginx that something else runs; they are to be
-written anew when any of those changed.
-exit status: 0 stopped by a signal or done, 1 the start failed or nginx ended by itself.
-"""
+"""A process of nginx in front of a server, which follows what its configuration is made from."""
 
 import ctypes
 import fcntl
-import json
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,11 +16,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from chest_xray.files import write_atomically
-from chest_xray_ops.cli import parser
 from chest_xray_ops.edge.configuration import PAGES, callers, render
 from chest_xray_ops.edge.keys import Keys
 from chest_xray_ops.edge.routes import ROUTES, Route
 from chest_xray_ops.edge.settings import EdgeSettings
+from chest_xray_ops.failure import Failure
 from chest_xray_ops.settings import TorchServeSettings
 from chest_xray_ops.torchserve.instance import CONFIG, Instance
 
@@ -53,7 +36,7 @@ _SOCKET_PATH = 100
 """Longest path of the sockets' folder, in bytes: a socket's path has 108, and our names need 8."""
 
 
-class EdgeFailed(Exception):
+class EdgeFailed(Failure):
     """nginx does not run; the message is for a person."""
 
 
@@ -289,46 +272,3 @@ def _prepare() -> None:
     """Have Linux end nginx when we die, whatever the cause, and let nginx receive its signals."""
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-
-
-def _announce(edge: Edge) -> None:
-    print(json.dumps({"edge": edge.urls, "server": edge.instance.inference_url}), flush=True)
-
-
-def main() -> int:
-    arguments = parser(__doc__)
-    arguments.add_argument("--settings", type=Path, default=SETTINGS, help="another YAML file")
-    arguments.add_argument(
-        "--self-signed", action="store_true", help="make a certificate for trying things out"
-    )
-    what = arguments.add_mutually_exclusive_group()
-    what.add_argument("--render", type=Path, metavar="FILE", help="only write the configuration")
-    what.add_argument("--check", action="store_true", help="only have nginx check it")
-    args = arguments.parse_args()
-
-    from chest_xray_ops.edge.certificate import self_signed
-
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    try:
-        instance = Instance.find()
-        chosen = self_signed(instance.directory / "edge") if args.self_signed else {}
-        settings = EdgeSettings.read(args.settings, **chosen)
-        edge = Edge(settings, instance, Keys.of_this_place(), instance.directory / "edge")
-        if args.render:
-            edge.write(args.render)
-            return 0
-        # A socket's path has 108 bytes: not below the instance's folder.
-        with tempfile.TemporaryDirectory(prefix="chest-xray-edge-") as sockets:
-            edge.sockets = Path(sockets)
-            if not args.check:
-                serve(edge, lambda: _announce(edge))
-            elif reason := Nginx(edge).check():
-                raise EdgeFailed(reason)
-    except (EdgeFailed, ValueError, OSError) as error:
-        print(f"edge.py: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

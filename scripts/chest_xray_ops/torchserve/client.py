@@ -10,6 +10,7 @@ from typing import Any
 import requests
 
 from chest_xray.errors import STATUS
+from chest_xray_ops.failure import Failure
 from chest_xray_ops.settings import ENVELOPES_WITH_INSTANCES
 from chest_xray_ops.torchserve.instance import MODEL, Instance
 
@@ -19,7 +20,7 @@ _ONE_BY_ONE = ("kserve",)
 """Envelopes that read the first request of a batch alone."""
 
 
-class ServerError(Exception):
+class ServerError(Failure):
     """The server refused or failed: HTTP status, type and message, as it gave them."""
 
     def __init__(self, status: int, body: Any) -> None:
@@ -30,15 +31,16 @@ class ServerError(Exception):
         super().__init__(f"{status} {self.type}: {message}")
 
 
-class ServerUnreachable(Exception):
+class ServerUnreachable(Failure):
     """Nothing answers at the address."""
+
+    exit_status = 3
 
 
 @dataclass(frozen=True)
 class Version:
     """One registered model version."""
 
-    model: str
     version: str
     default: bool
     workers: tuple[str, ...]
@@ -66,11 +68,13 @@ class TorchServeClient:
         management_key: str | None = None,
         timeout_s: float | None = None,
         envelope: str = "",
+        certificates: str | None = None,
     ) -> None:
         """
         Args:
             timeout_s: of every call that names none.
             envelope: what the server expects around a body.
+            certificates: a PEM file of authorities to trust instead of the usual ones.
         """
         self._timeout_s = timeout_s or _TIMEOUT_S
         self._envelope = envelope
@@ -78,7 +82,9 @@ class TorchServeClient:
         self._keys = {"inference": inference_key, "management": management_key}
         self._session = requests.Session()
         self._session.trust_env = False  # no proxy stands between us and our server
-        self._session.mount("http://", requests.adapters.HTTPAdapter(pool_maxsize=64))
+        self._session.verify = certificates or True
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, requests.adapters.HTTPAdapter(pool_maxsize=64))
 
     @classmethod
     def of(cls, instance: Instance, timeout_s: float | None = None) -> "TorchServeClient":
@@ -103,7 +109,6 @@ class TorchServeClient:
         self,
         body: bytes | dict[str, Any],
         version: str | None = None,
-        model: str = MODEL,
         timeout_s: float = _TIMEOUT_S,
         headers: Mapping[str, str] = MappingProxyType({}),
     ) -> dict[str, Any]:
@@ -113,7 +118,7 @@ class TorchServeClient:
             ServerError: the answer is not a prediction; its body says why.
             ServerUnreachable: there is no answer, or none in time.
         """
-        path = f"/predictions/{model}" + (f"/{version}" if version else "")
+        path = f"/predictions/{MODEL}" + (f"/{version}" if version else "")
         if enveloped := self._envelope in ENVELOPES_WITH_INSTANCES:
             body = {"instances": [_as_object(body)]}
         content = {**_content(body), "timeout": timeout_s}
@@ -129,14 +134,13 @@ class TorchServeClient:
         self,
         body: bytes | dict[str, Any],
         version: str | None = None,
-        model: str = MODEL,
     ) -> bytes:
         """A PNG file: the image with the heat map of the answer laid over it.
 
         Raises:
             ServerError: there is no answer to explain; its body says why.
         """
-        path = f"/explanations/{model}" + (f"/{version}" if version else "")
+        path = f"/explanations/{MODEL}" + (f"/{version}" if version else "")
         content = _content(body)
         content["headers"] = {**content.get("headers", {}), "Accept": "image/png"}
         picture: bytes = self._call("inference", "POST", path, **content)
@@ -144,17 +148,16 @@ class TorchServeClient:
 
     # Management
 
-    def list_versions(self) -> list[Version]:
-        """Every registered version of every model."""
-        models = self._call("management", "GET", "/models", params={"limit": 1000})["models"]
-        return [version for name in models for version in self.versions(name["modelName"])]
-
-    def versions(self, model: str = MODEL) -> list[Version]:
-        """Every registered version of one model."""
-        default = self.describe(model)["modelVersion"]
+    def versions(self) -> list[Version]:
+        """Every registered version; there may be none."""
+        try:
+            default = self.describe()["modelVersion"]
+        except ServerError as error:
+            if error.status == 404:
+                return []
+            raise
         return [
             Version(
-                model=model,
                 version=row["modelVersion"],
                 default=row["modelVersion"] == default,
                 workers=tuple(worker["status"] for worker in row["workers"]),
@@ -162,16 +165,16 @@ class TorchServeClient:
                 queued=row["jobQueueStatus"]["pendingRequests"],
                 archive=row["modelUrl"],
             )
-            for row in self._call("management", "GET", f"/models/{model}/all")
+            for row in self._call("management", "GET", f"/models/{MODEL}/all")
         ]
 
-    def describe(self, model: str = MODEL, version: str | None = None) -> dict[str, Any]:
+    def describe(self, version: str | None = None) -> dict[str, Any]:
         """TorchServe's own description of one version, by default the default one."""
-        path = f"/models/{model}" + (f"/{version}" if version else "")
+        path = f"/models/{MODEL}" + (f"/{version}" if version else "")
         description: dict[str, Any] = self._call("management", "GET", path)[0]
         return description
 
-    def ask_a_worker(self, version: str, model: str, timeout_s: float) -> None:
+    def ask_a_worker(self, version: str, timeout_s: float) -> None:
         """Have one worker, whose turn it is, asked to describe the model; it is asked nothing else
         at the time.
 
@@ -181,7 +184,7 @@ class TorchServeClient:
         self._call(
             "management",
             "GET",
-            f"/models/{model}/{version}",
+            f"/models/{MODEL}/{version}",
             params={"customized": "true"},
             # A worker that is taken away may be answered for twice.
             headers={"Connection": "close"},
@@ -195,25 +198,24 @@ class TorchServeClient:
             parameters["batch_size"] = 1
         self._call("management", "POST", "/models", params=parameters)
 
-    def set_default(self, version: str, model: str = MODEL) -> None:
+    def set_default(self, version: str) -> None:
         """Make a version the one that answers requests that name none."""
-        self._call("management", "PUT", f"/models/{model}/{version}/set-default")
+        self._call("management", "PUT", f"/models/{MODEL}/{version}/set-default")
 
-    def scale(self, workers: int, version: str | None = None, model: str = MODEL) -> None:
+    def scale(self, workers: int, version: str | None = None) -> None:
         """Ask for a number of workers; returns before they are ready."""
-        path = f"/models/{model}" + (f"/{version}" if version else "")
+        path = f"/models/{MODEL}" + (f"/{version}" if version else "")
         parameters = {"min_worker": workers, "max_worker": workers, "synchronous": "false"}
         self._call("management", "PUT", path, params=parameters)
 
-    def unregister(self, version: str, model: str = MODEL) -> None:
+    def unregister(self, version: str) -> None:
         """Remove a version and stop its workers."""
-        self._call("management", "DELETE", f"/models/{model}/{version}")
+        self._call("management", "DELETE", f"/models/{MODEL}/{version}")
 
     def wait_ready(
         self,
         workers: int,
         version: str | None = None,
-        model: str = MODEL,
         timeout_s: float = 120,
     ) -> None:
         """Return once the version has exactly this many workers and all are READY.
@@ -226,7 +228,7 @@ class TorchServeClient:
         """
         deadline = time.monotonic() + timeout_s
         while True:
-            statuses = [worker["status"] for worker in self.describe(model, version)["workers"]]
+            statuses = [worker["status"] for worker in self.describe(version)["workers"]]
             if statuses == ["READY"] * workers:
                 return
             if time.monotonic() > deadline:
@@ -244,9 +246,13 @@ class TorchServeClient:
             )
         except requests.Timeout as error:
             limit_s = content["timeout"]
-            raise ServerUnreachable(f"{self._urls[api]}: no answer in {limit_s:.0f} s") from error
+            raise ServerUnreachable(
+                f"no answer from {self._urls[api]} in {limit_s:.0f} s"
+            ) from error
         except requests.RequestException as error:
-            raise ServerUnreachable(f"{self._urls[api]}: {type(error).__name__}") from error
+            raise ServerUnreachable(
+                f"no server at {self._urls[api]}: {type(error).__name__}"
+            ) from error
         if response.headers.get("Content-Type", "").startswith("image/"):
             return response.content
         try:

@@ -2,7 +2,7 @@
 
 The addresses come from ``config/config.properties`` and the ``TS_…`` variables of the environment,
 which TorchServe reads too. Each set of addresses has a directory of its own, so that several
-servers run side by side from one clone.
+servers run side by side on one machine.
 """
 
 import json
@@ -12,12 +12,10 @@ from urllib.parse import urlsplit
 
 from chest_xray.archive import MODEL as MODEL
 from chest_xray.files import write_atomically
-from chest_xray_ops.cli import ROOT
+from chest_xray_ops import places
 from chest_xray_ops.settings import CONFIG as CONFIG
 from chest_xray_ops.settings import OperatorSettings, TorchServeSettings
 
-MODEL_STORE = ROOT / "build" / "model-store"
-"""Where archives are built and read from, unless TS_MODEL_STORE says otherwise."""
 _ABOUT = "instance.json"
 _SCRATCH = "scratch"
 _ADDRESSES = {
@@ -54,7 +52,7 @@ class Instance:
         ours, theirs = OperatorSettings.from_environment(), TorchServeSettings.from_environment()
         inference = _reachable(theirs.inference_address)
         address = urlsplit(inference)
-        runs = Path(ours.run_dir or ROOT / ".run")
+        runs = Path(ours.run_dir or places.RUNS)
         return cls(
             inference_url=inference,
             management_url=_reachable(theirs.management_address),
@@ -63,7 +61,7 @@ class Instance:
             grpc_inference=_dialled(theirs.grpc_inference_address, theirs.grpc_inference_port),
             grpc_management=_dialled(theirs.grpc_management_address, theirs.grpc_management_port),
             envelope=theirs.service_envelope,
-            model_store=Path(theirs.model_store or MODEL_STORE).resolve(),
+            model_store=Path(theirs.model_store or places.MODEL_STORE).resolve(),
             directory=(runs / f"{address.hostname}-{address.port}").resolve(),
         )
 

@@ -13,6 +13,7 @@ from typing import Any, TextIO
 
 from chest_xray import machine
 from chest_xray.machine import cores
+from chest_xray_ops.failure import Failure
 from chest_xray_ops.settings import TorchServeSettings
 from chest_xray_ops.torchserve import java
 from chest_xray_ops.torchserve.client import (
@@ -30,7 +31,7 @@ _START_TIMEOUT_S = 180
 _STOP_TIMEOUT_S = 5  # TorchServe itself takes about 3 s
 
 
-class StartFailed(Exception):
+class StartFailed(Failure):
     """The server did not start or cannot be kept up; the message is for a person."""
 
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from chest_xray_ops.cli import progress_bar
+from chest_xray_ops.terminal import progress_bar
 from chest_xray_ops.torchserve.client import ServerError, TorchServeClient
 
 

@@ -11,6 +11,7 @@ from chest_xray.files import write_atomically
 from chest_xray.worker.contract import is_busy, last_answer
 from chest_xray_ops import golden
 from chest_xray_ops.archive import verify, version_of
+from chest_xray_ops.failure import Failure
 from chest_xray_ops.torchserve.client import (
     ServerError,
     ServerUnreachable,
@@ -28,7 +29,7 @@ _QUIET_S = 1.0
 _POLL_S = 0.05
 
 
-class RolloutFailed(Exception):
+class RolloutFailed(Failure):
     """The version that served before keeps serving; the message says why."""
 
 
@@ -121,7 +122,7 @@ class Rollout:
         start = quiet_since = time.monotonic()
         answered = last_answer(scratch, version)
         while time.monotonic() - start < self._timeout_s:
-            queued = self._client.describe(version=version)["jobQueueStatus"]["pendingRequests"]
+            queued = self._client.describe(version)["jobQueueStatus"]["pendingRequests"]
             before, answered = answered, last_answer(scratch, version)
             if queued or answered != before or is_busy(scratch, version):
                 quiet_since = time.monotonic()
@@ -178,7 +179,10 @@ class Rollout:
         scale(self._client, self._instance, workers, version, timeout_s=self._timeout_s)
 
     def _default(self) -> Version:
-        return next(each for each in self._client.versions() if each.default)
+        for each in self._client.versions():
+            if each.default:
+                return each
+        raise RolloutFailed("no version is registered")
 
     def _remember(self, previous: str) -> list[Version]:
         versions = self._client.versions()

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 
 from chest_xray.worker.contract import retirement_order
 from chest_xray_ops.torchserve.client import ServerError, ServerUnreachable, TorchServeClient
-from chest_xray_ops.torchserve.instance import MODEL, Instance
+from chest_xray_ops.torchserve.instance import Instance
 
 _LEAVE_S = 10.0
 _POLL_S = 0.01
@@ -18,7 +18,6 @@ def scale(
     instance: Instance,
     workers: int,
     version: str | None = None,
-    model: str = MODEL,
     timeout_s: float = 120,
     say: Callable[[str], None] = lambda text: None,
 ) -> None:
@@ -36,27 +35,25 @@ def scale(
     Raises:
         TimeoutError: a worker was not READY in time.
     """
-    description = client.describe(model, version)
+    description = client.describe(version)
     version, now = description["modelVersion"], description["minWorkers"]
     for count in range(now + 1, workers):
-        client.scale(count, version, model)
-        client.wait_ready(count, version, model, timeout_s)
+        client.scale(count, version)
+        client.wait_ready(count, version, timeout_s)
     for count in range(now - 1, workers - 1, -1):
-        with _standing_still(client, instance, version, model) as still:
+        with _standing_still(client, instance, version) as still:
             if not still:
                 say("a worker may be removed while it works; its requests are answered with 500")
-            client.scale(count, version, model)
-        client.wait_ready(count, version, model, timeout_s)
-    client.scale(workers, version, model)
-    client.wait_ready(workers, version, model, timeout_s)
+            client.scale(count, version)
+        client.wait_ready(count, version, timeout_s)
+    client.scale(workers, version)
+    client.wait_ready(workers, version, timeout_s)
 
 
 @contextmanager
-def _standing_still(
-    client: TorchServeClient, instance: Instance, version: str, model: str
-) -> Iterator[bool]:
+def _standing_still(client: TorchServeClient, instance: Instance, version: str) -> Iterator[bool]:
     """Whether the worker that is removed next, TorchServe's last one, stays idle meanwhile."""
-    workers = client.describe(model, version)["workers"]
+    workers = client.describe(version)["workers"]
     if not workers or workers[-1]["status"] != "READY":
         yield True  # it is given no requests
         return
@@ -75,7 +72,7 @@ def _standing_still(
         try:
             while told.exists() and time.monotonic() < deadline:
                 if asked is None or asked.done():  # workers take turns: it was another's
-                    asked = asking.submit(_ask, client, version, model)
+                    asked = asking.submit(_ask, client, version)
                 time.sleep(_POLL_S)
         finally:
             stands = not told.exists()
@@ -83,6 +80,6 @@ def _standing_still(
         yield stands
 
 
-def _ask(client: TorchServeClient, version: str, model: str) -> None:
+def _ask(client: TorchServeClient, version: str) -> None:
     with suppress(ServerError, ServerUnreachable):
-        client.ask_a_worker(version, model, _LEAVE_S)
+        client.ask_a_worker(version, _LEAVE_S)

@@ -9,20 +9,19 @@ import pytest
 
 from chest_xray.labels import LABELS
 from chest_xray_ops import archive, golden
-from chest_xray_ops.archive import VERSION
-from chest_xray_versions import weights_path
+from chest_xray_versions import DEFAULT_VERSION, weights_path
 from support.offline import offline, served
 
-WEIGHTS = weights_path(VERSION)
+WEIGHTS = weights_path(DEFAULT_VERSION)
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    return archive.build(VERSION, WEIGHTS, tmp_path_factory.mktemp("store"))
+    return archive.build(DEFAULT_VERSION, WEIGHTS, tmp_path_factory.mktemp("store"))
 
 
 def test_same_sources_same_bytes(built, tmp_path):
-    assert archive.build(VERSION, WEIGHTS, tmp_path).read_bytes() == built.read_bytes()
+    assert archive.build(DEFAULT_VERSION, WEIGHTS, tmp_path).read_bytes() == built.read_bytes()
 
 
 def test_manifest_and_labels(built):
@@ -30,7 +29,7 @@ def test_manifest_and_labels(built):
         model = json.loads(file.read("MAR-INF/MANIFEST.json"))["model"]
         labels = json.loads(file.read("index_to_name.json"))
         assert not [name for name in file.namelist() if "__pycache__" in name or "train" in name]
-    assert (model["modelName"], model["modelVersion"]) == ("chest-xray", VERSION)
+    assert (model["modelName"], model["modelVersion"]) == ("chest-xray", DEFAULT_VERSION)
     assert tuple(labels[str(index)] for index in range(len(labels))) == LABELS
 
 
@@ -52,15 +51,15 @@ def test_golden_answers(built, tmp_path):
     cases = golden.read(built)
     assert len({case.png for case in cases}) == len(cases) >= 3
     for case in cases:
-        answer = offline(base64.b64decode(case.png), served(VERSION))
-        body = {"probabilities": answer.probabilities, "model_version": VERSION}
-        assert case.fault(body, VERSION) == ""
+        answer = offline(base64.b64decode(case.png), served(DEFAULT_VERSION))
+        body = {"probabilities": answer.probabilities, "model_version": DEFAULT_VERSION}
+        assert case.fault(body, DEFAULT_VERSION) == ""
         assert case.fault(body, "9.9")
         wrong = {**answer.probabilities, "normal": answer.probabilities["normal"] + 0.03}
-        assert case.fault({**body, "probabilities": wrong}, VERSION)
+        assert case.fault({**body, "probabilities": wrong}, DEFAULT_VERSION)
     (tmp_path / "w.pt").write_bytes(b"no weights")
     with pytest.raises(ValueError, match=r"w\.pt"):
-        archive.build(VERSION, tmp_path / "w.pt", tmp_path)
+        archive.build(DEFAULT_VERSION, tmp_path / "w.pt", tmp_path)
 
 
 def test_damaged_weights_are_not_packed(tmp_path, monkeypatch):
@@ -69,7 +68,7 @@ def test_damaged_weights_are_not_packed(tmp_path, monkeypatch):
     (tmp_path / WEIGHTS.name).write_bytes(damaged)
     monkeypatch.setattr(archive, "WEIGHTS", tmp_path)
     with pytest.raises(ValueError, match="damaged"):
-        archive.build(VERSION, tmp_path / WEIGHTS.name, tmp_path / "store")
+        archive.build(DEFAULT_VERSION, tmp_path / WEIGHTS.name, tmp_path / "store")
 
 
 @pytest.mark.parametrize("change", ["cut off", "damaged", "no zip", "gone"])

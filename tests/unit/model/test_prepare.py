@@ -6,8 +6,7 @@ from collections import defaultdict
 
 import pytest
 
-import prepare_data
-from chest_xray_ops.cli import run
+from chest_xray_ops.cli import main
 from chest_xray_training.dataset import FilmDataset, read_films
 from chest_xray_training.prepare import prepare, read_kaggle, read_list
 from support.films import draw_film, encode
@@ -127,11 +126,10 @@ def test_copies_contradictions_and_damage(tmp_path):
     assert len({row["patient_id"] for row in joined}) == 1
 
 
-def test_script(kaggle, tmp_path, monkeypatch, capsys):
+def test_script(kaggle, tmp_path, capsys):
     out = str(tmp_path / "out")
-    monkeypatch.setattr("sys.argv", ["prepare_data.py", "--kaggle", str(kaggle), "--out", out])
-    assert prepare_data.main() == 0
+    assert main(["data", "--kaggle", str(kaggle), "--out", out]) == 0
     report = json.loads(capsys.readouterr().out)
     assert sum(sum(labels.values()) for labels in report["films"].values()) == 60
-    assert run(prepare_data.main) == 1  # never overwrites
+    assert main(["data", "--kaggle", str(kaggle), "--out", out]) == 1  # never overwrites
     assert "exists" in capsys.readouterr().err

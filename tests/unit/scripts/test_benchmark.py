@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmark import _PEERS
 from benchmark_peers import report
 from benchmark_peers.images import IMAGES, draw
 from benchmark_peers.load import as_base64, as_url
+from benchmark_peers.suites import PEERS
 from chest_xray.dicom import decode_dicom
 from chest_xray.image import sniff
 from chest_xray.request import ImageUrl, InlineImage, parse_request
 from support.paths import ROOT
 
-MODULES = [*_PEERS.values(), "torchserve_app"]
+MODULES = [*PEERS.values(), "torchserve_app"]
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -4,10 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from chest_xray_ops.archive import VERSION
+from chest_xray_ops.torchserve.foreground import plan
 from chest_xray_ops.torchserve.server import StartFailed
 from chest_xray_ops.torchserve.state import Entry, State
-from serve import _plan
+from chest_xray_versions import DEFAULT_VERSION
 
 STATE = State("3.1", (Entry("3.0", "a.mar", 1), Entry("3.1", "b.mar", 4)), previous="3.0")
 
@@ -34,15 +34,17 @@ def test_a_damaged_file_is_none(instance, text):
 
 def test_a_named_version_starts_afresh(instance, monkeypatch):
     monkeypatch.setenv("TS_DEFAULT_WORKERS_PER_MODEL", "2")
-    archive = f"chest-xray-{VERSION}.mar"
-    State(VERSION, (Entry(VERSION, archive, 7),)).save(instance)
-    assert _plan(instance, None).entry(VERSION).workers == 7
-    assert _plan(instance, VERSION) == State(VERSION, (Entry(VERSION, archive, 2),))
+    archive = f"chest-xray-{DEFAULT_VERSION}.mar"
+    State(DEFAULT_VERSION, (Entry(DEFAULT_VERSION, archive, 7),)).save(instance)
+    assert plan(instance, None).entry(DEFAULT_VERSION).workers == 7
+    assert plan(instance, DEFAULT_VERSION) == State(
+        DEFAULT_VERSION, (Entry(DEFAULT_VERSION, archive, 2),)
+    )
     assert State.load(instance) is None
-    assert _plan(instance, None).entry(VERSION).workers == 2
+    assert plan(instance, None).entry(DEFAULT_VERSION).workers == 2
 
 
 def test_a_default_version_without_its_archive_does_not_start(instance):
     STATE.save(instance)
     with pytest.raises(StartFailed, match=r"b\.mar"):
-        _plan(instance, None)
+        plan(instance, None)

@@ -15,19 +15,19 @@ class Client:
         self.scratch, self.heeds, self.workers = scratch, heeds, [11, 12, 13]
         self.seen = []
 
-    def describe(self, model, version):
+    def describe(self, version):
         rows = [{"pid": pid, "status": "READY"} for pid in self.workers]
         return {"modelVersion": "3.0", "minWorkers": len(rows), "workers": rows}
 
-    def ask_a_worker(self, version, model, timeout_s):
+    def ask_a_worker(self, version, timeout_s):
         if self.heeds:
             retirement_order(self.scratch, self.workers[-1]).unlink()
 
-    def scale(self, workers, version, model):
+    def scale(self, workers, version):
         self.seen.append((workers, [path.name for path in self.scratch.iterdir()]))
         del self.workers[workers:]
 
-    def wait_ready(self, workers, version, model, timeout_s):
+    def wait_ready(self, workers, version, timeout_s):
         assert len(self.workers) == workers
 
 
