@@ -13,6 +13,7 @@ from PIL import Image
 from chest_xray.errors import STATUS
 from chest_xray.settings import Settings
 from chest_xray_ops.edge.settings import EdgeSettings
+from chest_xray_ops.settings import OperatorSettings
 from chest_xray_training.metrics import wilson_interval
 from support.documents import DOCUMENTS, README, anchors, commands, lines_to_run, links, text
 from support.paths import ROOT
@@ -90,6 +91,11 @@ def test_every_setting_is_listed_with_its_default(kind):
         if not isinstance(field.default, tuple):
             default = field.default or (None if field.default == "" else field.default)
         assert listed[field.name] == default, field.name
+
+
+def test_every_variable_of_the_operator_is_listed():
+    for field in fields(OperatorSettings):
+        assert f"`{OperatorSettings.prefix}{field.name.upper()}`" in text("operate.md")
 
 
 def test_intervals_follow_from_the_counts():
