@@ -115,4 +115,7 @@ def _read(path: Path, name: str) -> bytes:
 
 
 def _labels(names: dict[str, Any]) -> tuple[str, ...]:
-    return tuple(str(names[str(index)]) for index in range(len(names)))
+    labels = tuple(str(names[str(index)]) for index in range(len(names)))
+    if not labels:
+        raise ValueError(f"{LABELS} names no label")
+    return labels
