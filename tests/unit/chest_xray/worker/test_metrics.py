@@ -4,7 +4,7 @@ from chest_xray.worker.metrics import Metrics
 
 
 def test_a_worker_alone_counts_in_memory():
-    metrics = Metrics("3.0")
+    metrics = Metrics("3.0", ("normal", "pneumonia", "covid-19"))
     value = metrics.registry.get_sample_value
     metrics.answered(200, "covid-19", 0.72, None)
     metrics.answered(422, None, None, "corrupt_image")

@@ -30,7 +30,7 @@ HEALTHY = Snapshot(
 WORKER = """
 import sys
 from chest_xray.worker.metrics import Metrics
-metrics = Metrics("3.0")
+metrics = Metrics("3.0", ("normal", "pneumonia", "covid-19"))
 for _ in range(int(sys.argv[1])):
     metrics.answered(200, "normal", 0.72, None)
     metrics.stage("decode", 0.003)
