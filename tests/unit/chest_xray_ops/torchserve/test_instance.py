@@ -1,6 +1,10 @@
 import pytest
+import yaml
 
-from chest_xray_ops.torchserve.instance import Instance
+from chest_xray_ops.torchserve.instance import Instance, monitor_address
+from support.paths import ROOT
+
+PROMETHEUS = ROOT / "config" / "prometheus" / "prometheus.yml"
 
 
 @pytest.fixture(autouse=True)
@@ -20,6 +24,19 @@ def test_defaults_come_from_the_configuration():
 def test_environment_wins_and_every_address_is_dialled_here(monkeypatch):
     monkeypatch.setenv("TS_INFERENCE_ADDRESS", "http://0.0.0.0:9000/")
     assert Instance.from_environment().inference_url == "http://127.0.0.1:9000"
+
+
+def test_the_monitor_listens_one_port_above_torchserves_metrics(monkeypatch):
+    monkeypatch.delenv("TS_METRICS_ADDRESS", raising=False)
+    monkeypatch.delenv("CHEST_XRAY_METRICS_ADDRESS", raising=False)
+    assert monitor_address() == "127.0.0.1:8083"
+    [job, *_] = yaml.safe_load(PROMETHEUS.read_text())["scrape_configs"]
+    assert job["static_configs"][0]["targets"] == [monitor_address()]
+    monkeypatch.setenv("TS_METRICS_ADDRESS", "http://0.0.0.0:9000")
+    assert monitor_address() == "127.0.0.1:9001"
+    monkeypatch.setenv("CHEST_XRAY_METRICS_ADDRESS", "0.0.0.0:7")
+    assert monitor_address() == "0.0.0.0:7"
+    assert Instance.from_environment().monitor_url == "http://127.0.0.1:7"
 
 
 def test_ipv6(monkeypatch):
