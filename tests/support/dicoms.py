@@ -22,6 +22,12 @@ from pydicom.uid import (
     generate_uid,
 )
 
+from support.films import draw_film
+
+FILM = draw_film(3, 160, 140)
+LIMIT = 1_000_000
+"""Pixels; no film here has as many."""
+
 NATIVE = {
     "implicit": ImplicitVRLittleEndian,
     "explicit": ExplicitVRLittleEndian,
@@ -136,3 +142,10 @@ def _transcode(data: bytes, syntax: int) -> bytes:
         writer.SetFileName(str(after))
         assert writer.Write()
         return after.read_bytes()
+
+
+def agree(gray: NDArray[np.uint8], film: NDArray[np.uint8] = FILM, within: int = 1) -> None:
+    """Assert that a decoded picture is the film, up to so many shades."""
+    assert gray.dtype == np.uint8
+    assert gray.shape == film.shape
+    assert np.abs(gray.astype(int) - film).max() <= within
