@@ -22,8 +22,9 @@ from datetime import timedelta
 
 from rich.table import Table
 
-from chest_xray_ops.edge.keys import Key, Keys, public, rotate_management
+from chest_xray_ops.edge.keys import Key, Keys
 from chest_xray_ops.terminal import print_json, print_table, say
+from chest_xray_ops.torchserve.client import rotate_management_key
 from chest_xray_ops.torchserve.instance import Instance
 
 _MAX_LIFE = 36_500
@@ -51,23 +52,23 @@ def run(args: argparse.Namespace) -> int:
     elif args.action == "rotate":
         _show_new(*keys.rotate(args.id, timedelta(hours=args.grace_hours)))
     elif args.action == "revoke":
-        print_json(public(keys.revoke(args.id)))
+        print_json(keys.revoke(args.id).public())
     elif args.action == "list":
         _show_all(keys, args.json)
     else:
         instance = Instance.find()
-        rotate_management(instance)
+        rotate_management_key(instance)
         print_json({"key_file": str(instance.key_file)})
     return 0
 
 
 def _show_new(key: Key, token: str) -> None:
     say("This key is shown once and kept nowhere.")
-    print_json({"key": token, **public(key)})
+    print_json({"key": token, **key.public()})
 
 
 def _show_all(keys: Keys, as_json: bool) -> None:
-    rows = [public(key) for key in keys.read()]
+    rows = [key.public() for key in keys.read()]
     if as_json:
         print_json(rows)
         return

@@ -1,4 +1,4 @@
-"""Keys of the callers that may ask through the edge, and the file they are kept in."""
+"""The keys of callers at the edge, and the file that holds them."""
 
 import base64
 import fcntl
@@ -14,19 +14,14 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-import requests
-
 from chest_xray.files import write_atomically
-from chest_xray_ops.failure import Refused
 from chest_xray_ops.settings import OperatorSettings
-from chest_xray_ops.torchserve.client import ServerUnreachable
 from chest_xray_ops.torchserve.instance import Instance
 
 _NAME = r"[\w.@ -]{1,64}"
 _ID_BYTES = 5  # an id, a colon and a secret are 54 characters: base64 without padding
 _SECRET_BYTES = 32
 _SALT_BYTES = 8
-_TIMEOUT_S = 10
 
 
 @dataclass(frozen=True)
@@ -51,6 +46,12 @@ class Key:
         if self.revoked:
             return "revoked"
         return "valid" if now < self.expires_at else "expired"
+
+    def public(self) -> dict[str, Any]:
+        """What may be shown: the key without its hash, but with its state as of now."""
+        fields = {**asdict(self), "state": self.state(_now())}
+        del fields["hash"]
+        return fields
 
 
 class Keys:
@@ -177,32 +178,3 @@ def _now() -> datetime:
 
 def _text(time: datetime) -> str:
     return time.isoformat(timespec="seconds")
-
-
-def rotate_management(instance: Instance) -> None:
-    """Renew the key of TorchServe's management API. The inference key is left alone, since
-    TorchServe would end the old one at once, under the callers.
-
-    Raises:
-        Refused: TorchServe says no.
-        ServerUnreachable: it does not answer.
-    """
-    try:
-        answer = requests.get(
-            f"{instance.management_url}/token",
-            params={"type": "management"},
-            headers={"Authorization": f"Bearer {instance.key('API')}"},
-            timeout=_TIMEOUT_S,
-        )
-    except requests.RequestException as error:
-        where, reason = instance.management_url, type(error).__name__
-        raise ServerUnreachable(f"no server at {where}: {reason}") from None
-    if not answer.ok:
-        raise Refused(f"TorchServe refused: {answer.status_code}")
-
-
-def public(key: Key) -> dict[str, Any]:
-    """A key without its hash, and with its state."""
-    row = asdict(key)
-    del row["hash"]
-    return {**row, "state": key.state(_now())}

@@ -16,12 +16,12 @@ from chest_xray_ops.torchserve.instance import MODEL, Instance
 
 _TIMEOUT_S = 130  # above TorchServe's own 120 s for a start or an answer
 _POLL_S = 0.25
-_ONE_BY_ONE = ("kserve",)
-"""Envelopes that read the first request of a batch alone."""
+_UNBATCHED = ("kserve",)
+"""Envelopes that read only the first request of a batch."""
 
 
 class ServerError(Failure):
-    """The server refused or failed: HTTP status, type and message, as it gave them."""
+    """The server refused or failed; holds the HTTP status, type and body of its answer."""
 
     def __init__(self, status: int, body: Any) -> None:
         self.status = status
@@ -32,7 +32,7 @@ class ServerError(Failure):
 
 
 class ServerUnreachable(Failure):
-    """Nothing answers at the address."""
+    """There is no answer from the address, or none in time."""
 
     exit_status = 3
 
@@ -44,21 +44,26 @@ class Version:
     version: str
     default: bool
     workers: tuple[str, ...]
-    """Status of each worker: READY, or UNLOADING while it loads or restarts."""
+    """The status of each worker: READY, or UNLOADING while it loads or restarts."""
     wanted: int
-    """Workers that it should have."""
+    """The number of workers that it should have."""
     queued: int
     """Requests that no worker has taken yet."""
     archive: str
-    """Its file in the model store."""
+    """The name of its file in the model store."""
 
     @property
     def ready(self) -> int:
+        """The number of workers that are READY."""
         return self.workers.count("READY")
 
 
 class TorchServeClient:
-    """Speaks to one server; safe to use from several threads."""
+    """Asks one server; safe to use from several threads.
+
+    Every method raises ServerError if the server refuses or fails, and ServerUnreachable if there
+    is no answer in time.
+    """
 
     def __init__(
         self,
@@ -72,8 +77,12 @@ class TorchServeClient:
     ) -> None:
         """
         Args:
-            timeout_s: of every call that names none.
-            envelope: what the server expects around a body.
+            inference_url: base of the addresses of predictions and explanations.
+            management_url: base of the addresses of the management API.
+            inference_key: the bearer token for the former; None if the server wants none.
+            management_key: the bearer token for the latter.
+            timeout_s: the limit of every call that has none of its own.
+            envelope: the form that the server expects around a body.
             certificates: a PEM file of authorities to trust instead of the usual ones.
         """
         self._timeout_s = timeout_s or _TIMEOUT_S
@@ -88,7 +97,7 @@ class TorchServeClient:
 
     @classmethod
     def of(cls, instance: Instance, timeout_s: float | None = None) -> "TorchServeClient":
-        """A client with the keys the instance has now."""
+        """A client with the keys that the instance has now."""
         return cls(
             instance.inference_url,
             instance.management_url,
@@ -99,9 +108,9 @@ class TorchServeClient:
         )
 
     @property
-    def one_by_one(self) -> bool:
-        """The server takes no batches, which only a registration by request can tell it."""
-        return self._envelope in _ONE_BY_ONE
+    def unbatched(self) -> bool:
+        """Whether the server must not form batches; only a registration by request can tell it."""
+        return self._envelope in _UNBATCHED
 
     # Inference
 
@@ -135,7 +144,7 @@ class TorchServeClient:
         body: bytes | dict[str, Any],
         version: str | None = None,
     ) -> bytes:
-        """A PNG file: the image with the heat map of the answer laid over it.
+        """The image with the heat map of the answer laid over it, as a PNG file.
 
         Raises:
             ServerError: there is no answer to explain; its body says why.
@@ -175,8 +184,7 @@ class TorchServeClient:
         return description
 
     def ask_a_worker(self, version: str, timeout_s: float) -> None:
-        """Have one worker, whose turn it is, asked to describe the model; it is asked nothing else
-        at the time.
+        """Have the worker whose turn it is describe the model; it does nothing else meanwhile.
 
         Raises:
             ServerUnreachable: it did not answer in time.
@@ -186,15 +194,15 @@ class TorchServeClient:
             "GET",
             f"/models/{MODEL}/{version}",
             params={"customized": "true"},
-            # A worker that is taken away may be answered for twice.
+            # TorchServe may answer twice for a worker that is removed.
             headers={"Connection": "close"},
             timeout=timeout_s,
         )
 
     def register(self, url: str, workers: int) -> None:
-        """Start loading an archive of the model store; returns before its workers are ready."""
+        """Start loading an archive of the model store; returns before its workers are READY."""
         parameters = {"url": url, "initial_workers": workers, "synchronous": "false"}
-        if self.one_by_one:
+        if self.unbatched:
             parameters["batch_size"] = 1
         self._call("management", "POST", "/models", params=parameters)
 
@@ -203,7 +211,7 @@ class TorchServeClient:
         self._call("management", "PUT", f"/models/{MODEL}/{version}/set-default")
 
     def scale(self, workers: int, version: str | None = None) -> None:
-        """Ask for a number of workers; returns before they are ready."""
+        """Ask for a number of workers; returns before they are READY."""
         path = f"/models/{MODEL}" + (f"/{version}" if version else "")
         parameters = {"min_worker": workers, "max_worker": workers, "synchronous": "false"}
         self._call("management", "PUT", path, params=parameters)
@@ -220,11 +228,10 @@ class TorchServeClient:
     ) -> None:
         """Return once the version has exactly this many workers and all are READY.
 
-        Asking again is asynchronous on purpose: a synchronous call would hold one of the threads
-        that serve predictions.
+        This polls, because a synchronous call would hold one of the threads that serve predictions.
 
         Raises:
-            TimeoutError: they were not in time.
+            TimeoutError: they were not READY in time.
         """
         deadline = time.monotonic() + timeout_s
         while True:
@@ -262,6 +269,15 @@ class TorchServeClient:
         if not response.ok:
             raise ServerError(response.status_code, body)
         return body
+
+
+def rotate_management_key(instance: Instance) -> None:
+    """Renew the key of the management API. The inference key stays: TorchServe would void the old
+    one at once, while callers use it."""
+    client = TorchServeClient(
+        instance.inference_url, instance.management_url, management_key=instance.key("API")
+    )
+    client._call("management", "GET", "/token", params={"type": "management"})
 
 
 def _as_object(body: bytes | dict[str, Any]) -> dict[str, Any]:

@@ -66,7 +66,7 @@ class Server:
         self.instance.withdraw()
         _set_aside(self.instance.logs)
         loads = {"TS_LOAD_MODELS": f"{MODEL}={archive}"}
-        if TorchServeClient.of(self.instance).one_by_one:
+        if TorchServeClient.of(self.instance).unbatched:
             self._late, loads = (archive, workers), {}
         # A short path, since the workers' sockets lie here and a socket's path has 108 bytes.
         self._scratch = Path(tempfile.mkdtemp(prefix="chest-xray-"))

@@ -83,7 +83,7 @@ def autoscale(
         bounds: the smallest and the largest number of workers.
         step: workers that are added or removed together.
         version: the version to scale; None scales whichever is the default one at the time.
-        say: is told of every change and of every failure.
+        say: is called with every change and of every failure.
 
     Raises:
         ValueError: the bounds contradict each other, or are not multiples of ``step``.

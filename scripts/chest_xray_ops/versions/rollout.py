@@ -48,7 +48,7 @@ class Rollout:
             client: asks the server.
             instance: the same server.
             timeout_s: for workers to be READY, and for the old version to fall idle.
-            say: is told of every step.
+            say: is called with every step.
         """
         self._client, self._instance = client, instance
         self._timeout_s, self._say = timeout_s, say

@@ -9,7 +9,8 @@ from chest_xray.worker.contract import retirement_order
 from chest_xray_ops.torchserve.client import ServerError, ServerUnreachable, TorchServeClient
 from chest_xray_ops.torchserve.instance import Instance
 
-_LEAVE_S = 10.0
+_RETIRE_S = 10.0
+"""Seconds within which a worker must have finished its work and obeyed the order to retire."""
 _POLL_S = 0.01
 
 
@@ -30,7 +31,7 @@ def scale(
         workers: the number of workers that the version should have.
         version: by default the default version.
         timeout_s: for each worker to be READY.
-        say: is told when a worker may lose requests.
+        say: is called when a worker may lose requests.
 
     Raises:
         TimeoutError: a worker was not READY in time.
@@ -41,8 +42,8 @@ def scale(
         client.scale(count, version)
         client.wait_ready(count, version, timeout_s)
     for count in range(now - 1, workers - 1, -1):
-        with _standing_still(client, instance, version) as still:
-            if not still:
+        with _last_worker_idle(client, instance, version) as idle:
+            if not idle:
                 say("a worker may be removed while it works; its requests are answered with 500")
             client.scale(count, version)
         client.wait_ready(count, version, timeout_s)
@@ -51,7 +52,7 @@ def scale(
 
 
 @contextmanager
-def _standing_still(client: TorchServeClient, instance: Instance, version: str) -> Iterator[bool]:
+def _last_worker_idle(client: TorchServeClient, instance: Instance, version: str) -> Iterator[bool]:
     """Whether the worker that is removed next, TorchServe's last one, stays idle meanwhile."""
     workers = client.describe(version)["workers"]
     if not workers or workers[-1]["status"] != "READY":
@@ -61,25 +62,25 @@ def _standing_still(client: TorchServeClient, instance: Instance, version: str) 
         yield False
         return
     try:
-        told = retirement_order(instance.scratch, workers[-1]["pid"])
-        told.touch()
+        order = retirement_order(instance.scratch, workers[-1]["pid"])
+        order.touch()
     except OSError:  # the server runs on another machine
         yield False
         return
-    with ThreadPoolExecutor(1) as asking:
-        asked: Future[None] | None = None
-        deadline = time.monotonic() + _LEAVE_S
+    with ThreadPoolExecutor(1) as executor:
+        question: Future[None] | None = None
+        deadline = time.monotonic() + _RETIRE_S
         try:
-            while told.exists() and time.monotonic() < deadline:
-                if asked is None or asked.done():  # workers take turns: it was another's
-                    asked = asking.submit(_ask, client, version)
+            while order.exists() and time.monotonic() < deadline:
+                if question is None or question.done():  # workers take turns: it was another's
+                    question = executor.submit(_ask, client, version)
                 time.sleep(_POLL_S)
         finally:
-            stands = not told.exists()
-            told.unlink(missing_ok=True)
-        yield stands
+            idle = not order.exists()
+            order.unlink(missing_ok=True)
+        yield idle
 
 
 def _ask(client: TorchServeClient, version: str) -> None:
     with suppress(ServerError, ServerUnreachable):
-        client.ask_a_worker(version, _LEAVE_S)
+        client.ask_a_worker(version, _RETIRE_S)

@@ -33,7 +33,7 @@ class Client:
 
 @pytest.mark.parametrize("heeds", [True, False])
 def test_one_at_a_time(tmp_path, monkeypatch, heeds):
-    monkeypatch.setattr(scaling, "_LEAVE_S", 0.2)
+    monkeypatch.setattr(scaling, "_RETIRE_S", 0.2)
     client, said = Client(tmp_path, heeds), []
     scaling.scale(client, SimpleNamespace(scratch=tmp_path, envelope=""), 1, say=said.append)
     assert client.seen == [(2, []), (1, []), (1, [])]  # nor is an order left behind
