@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from chest_xray.typed_settings import TypedSettings, setting
-from chest_xray_ops import places
+from chest_xray_ops.places import CONFIG
 
-CONFIG = places.CONFIG / "config.properties"
+PROPERTIES = CONFIG / "config.properties"
 """TorchServe's configuration."""
 ENVELOPES_WITH_INSTANCES = ("json", "kserve")
 ENVELOPES = ("", "body", *ENVELOPES_WITH_INSTANCES)
@@ -144,7 +144,7 @@ class TorchServeSettings(TypedSettings):
         Raises:
             SettingError: anything is set wrong, in the file or in the environment.
         """
-        lines = CONFIG.read_text(encoding="utf-8").splitlines()
+        lines = PROPERTIES.read_text(encoding="utf-8").splitlines()
         pairs = (line.partition("=") for line in lines if not line.startswith("#"))
         file = {cls.prefix + name.strip().upper(): value for name, sign, value in pairs if sign}
         return cls.load({}, _set({**file, **os.environ}))

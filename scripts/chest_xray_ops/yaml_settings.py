@@ -1,6 +1,6 @@
 """YAML files with settings, and the handler's settings inside of an archive."""
 
-import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -13,16 +13,22 @@ from chest_xray.typed_settings import SettingError
 MODEL_CONFIG = "model-config.yaml"
 
 
-def handler_settings(archive: Path) -> Settings:
-    """The settings that the workers of an archive will load, from its YAML and the environment.
+def handler_settings(archive: Path, environment: Mapping[str, str]) -> Settings:
+    """The settings that the workers of an archive will load.
+
+    Args:
+        archive: whose YAML says them.
+        environment: of the server, which overrides them.
 
     Raises:
         SettingError: they would refuse to; the message says why.
     """
     with ZipFile(archive) as file:
+        if MODEL_CONFIG not in file.namelist():
+            return Settings.load(None, environment)
         text = file.read(MODEL_CONFIG).decode("utf-8", errors="replace")
     values = read_yaml(text, f"{archive.name}/{MODEL_CONFIG}")
-    return Settings.load(values.get("handler"), os.environ)
+    return Settings.load(values.get("handler"), environment)
 
 
 def read_yaml(text: str, name: str) -> dict[str, Any]:

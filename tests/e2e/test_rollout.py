@@ -89,6 +89,9 @@ def bad_archives(good, folder):
     )
     assert b"sleep(600)" in handler
     yield altered(good, folder / "hangs.mar", {"chest_xray_handler.py": handler}), "no answer", 8
+    wrong = entry(good, "model-config.yaml").replace(b"handler:", b"handler:\n  threads: 0")
+    settings = altered(good, folder / "settings.mar", {"model-config.yaml": wrong})
+    yield settings, "handler setting threads", 8
     broken = altered(good, folder / "broken.mar", {"chest_xray_handler.py": b"import nothing"})
     yield broken, "workers are", 4
 

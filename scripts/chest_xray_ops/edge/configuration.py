@@ -10,10 +10,11 @@ from urllib.parse import urlsplit
 from chest_xray_ops.edge.keys import Key
 from chest_xray_ops.edge.routes import ROUTES, Route, maps
 from chest_xray_ops.edge.settings import EdgeSettings
-from chest_xray_ops.torchserve.instance import CONFIG, MODEL, Instance
+from chest_xray_ops.places import CONFIG
+from chest_xray_ops.torchserve.instance import MODEL, Instance
 
-TEMPLATE = CONFIG.with_name("nginx.conf")
-PAGES = CONFIG.with_name("pages")
+TEMPLATE = CONFIG / "nginx.conf"
+PAGES = CONFIG / "pages"
 _TRIES = 3
 """How often TorchServe is asked before a request counts as failed."""
 

@@ -21,10 +21,11 @@ from chest_xray_ops.edge.keys import Keys
 from chest_xray_ops.edge.routes import ROUTES, Route
 from chest_xray_ops.edge.settings import EdgeSettings
 from chest_xray_ops.failure import Failure
+from chest_xray_ops.places import CONFIG
 from chest_xray_ops.settings import TorchServeSettings
-from chest_xray_ops.torchserve.instance import CONFIG, Instance
+from chest_xray_ops.torchserve.instance import Instance
 
-SETTINGS = CONFIG.with_name("edge.yaml")
+SETTINGS = CONFIG / "edge.yaml"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 """Blocked and waited for, never handled: an exception that a handler raises inside of subprocess
 would lose nginx."""

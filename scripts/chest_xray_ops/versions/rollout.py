@@ -21,6 +21,7 @@ from chest_xray_ops.torchserve.client import (
 from chest_xray_ops.torchserve.instance import Instance
 from chest_xray_ops.torchserve.state import State
 from chest_xray_ops.versions.scaling import scale
+from chest_xray_ops.yaml_settings import handler_settings
 
 _ANSWER_S = 30.0
 """Seconds within which a new version must answer a golden picture."""
@@ -209,6 +210,8 @@ def stored(archive: Path, store: Path) -> Iterator[str]:
     """
     archive = located(archive, store)
     verify(archive)
+    # Wrong ones would only be refused by the workers, at one start after another.
+    handler_settings(archive, {})
     target = store / archive.name
     data = archive.read_bytes()
     added = not target.exists()

@@ -93,12 +93,10 @@ READERS = {
     "handler/chest_xray/worker/metrics.py",
     "scripts/chest_xray_ops/places.py",  # the home folder
     "scripts/chest_xray_ops/torchserve/java.py",  # handed on to a child
-    "scripts/chest_xray_ops/yaml_settings.py",
     "handler/chest_xray/sandbox.py",  # handed on to a child
     "scripts/chest_xray_ops/settings.py",
     "scripts/chest_xray_ops/edge/settings.py",
     "scripts/chest_xray_ops/edge/nginx.py",  # PATH
-    "scripts/chest_xray_ops/torchserve/server.py",  # handed on to a child
     "scripts/chest_xray_ops/torchserve/supervisor.py",  # NOTIFY_SOCKET
 }
 """Files that may use os.environ; whoever adds one reads no setting of ours there."""
