@@ -21,7 +21,7 @@ from support.processes import free_ports
 from support.programs import required
 from support.thorax import illustration
 
-UNTIL_CTRL_C = ("--auto", "edge.py")
+UNTIL_CTRL_C = ("--auto", "chest-xray edge")
 """Commands that go on until then."""
 FILM = ROOT / "docs" / "film.png"
 ANOTHER_PROCESSOR = 0.02
@@ -34,12 +34,14 @@ def run_line(line, environment, folder):
     Returns:
         Its exit status, output and errors.
     """
-    command = re.sub(
-        r"^((?:[A-Z_]+=\S+ )*)\S*python3? scripts/",
-        rf"exec env \1{sys.executable} {ROOT}/scripts/",
-        line.removeprefix("sudo "),
-    )
-    assert command.startswith(("exec ", "curl ")), line
+    variables, command = re.fullmatch(r"((?:[A-Z_]+=\S+ )*)(.+)", line).groups()
+    if not command.startswith("curl "):
+        command = re.sub(
+            r"^(\.venv/bin/)?chest-xray ", f"{sys.executable} -m chest_xray_ops ", command
+        )
+        command = re.sub(r"^sudo python3 scripts/", f"{sys.executable} {ROOT}/scripts/", command)
+        assert command.startswith(sys.executable), line
+    command = f"exec env {variables}{command}"
     with subprocess.Popen(
         command,
         shell=True,
@@ -80,7 +82,7 @@ def test_commands_run_in_order(managed, folder, web, film):
     }
     lines = [line for line in lines_to_run() if not re.search(r"\bmake ", line)]
     assert len(lines) >= 12
-    lines.append(".venv/bin/python scripts/manage.py unregister 3.1")
+    lines.append("chest-xray unregister 3.1")
     for line in lines:
         if "install.py" in line:
             assert line.startswith("sudo ")
@@ -94,6 +96,15 @@ def test_commands_run_in_order(managed, folder, web, film):
         elif "curl" in line:
             assert "label" in json.loads(output), (line, output)
     assert list(managed.table()) == ["3.0"]
+
+
+def test_python_runs_outside_of_a_clone(folder):
+    """The classifier with no server, as docs/design.md shows it."""
+    [program] = blocks("python", text("design.md"))
+    run = subprocess.run(
+        [sys.executable, "-c", program], cwd=folder, capture_output=True, text=True
+    )
+    assert "Prediction(label=" in run.stdout, run.stderr
 
 
 @pytest.mark.parametrize("document", [README, text("api.md")])

@@ -19,7 +19,9 @@ from support.documents import DOCUMENTS, README, anchors, commands, lines_to_run
 from support.paths import ROOT
 from support.thorax import draw_thorax
 
-RUN_BY_A_TEST = re.compile(r"([A-Z_]+=\S+ )*((\.venv/bin/|make |curl )|sudo python3 scripts/)")
+RUN_BY_A_TEST = re.compile(
+    r"([A-Z_]+=\S+ )*((\.venv/bin/)?chest-xray |make |curl |sudo python3 scripts/)"
+)
 PATH = re.compile(
     r"`((?:config|docs|handler|model|reports|scripts|tests)/[\w./-]+|[A-Z_]+\.md|Dockerfile|NOTICE)`"
 )
