@@ -8,7 +8,7 @@ PRESET ?=
 PY := .venv/bin/python
 INSTALLED := .venv/installed
 
-.PHONY: help install serve edge test archive train evaluate protocols data benchmark check format lock image clean
+.PHONY: help install serve edge unit test archive train evaluate protocols data benchmark check format lock image clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -32,8 +32,11 @@ serve: archive ## run the server in the foreground; Ctrl-C stops it
 edge: $(INSTALLED) ## run nginx in front of a running server, with a certificate of its own
 	$(PY) scripts/edge.py --self-signed
 
-test: $(INSTALLED) ## run the whole test suite
-	$(PY) -m pytest
+unit: $(INSTALLED) ## run the quick tests, which need no server
+	$(PY) -m pytest tests/unit --numprocesses logical --maxprocesses 4 --dist loadfile
+
+test: $(INSTALLED) ## run the whole test suite; prints how much of handler/ it runs in-process
+	$(PY) -m pytest --cov
 
 need = $(if $($(1)),,$(error give $(1)=folder))
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from chest_xray.labels import LABELS
+from chest_xray.network.convolution import best_precision
 from chest_xray.network.stages import StagedNet
 from chest_xray_training import augmentation, loop
 from chest_xray_training.dataset import Film, FilmDataset
@@ -168,8 +169,10 @@ def _optimizer(network: nn.Module, recipe: RobustRecipe) -> torch.optim.Optimize
 def _step(
     network: StagedNet, optimizer: torch.optim.Optimizer, images: Tensor, wanted: Tensor
 ) -> float:
-    # bfloat16 is several times as fast where the processor has it, and close enough to learn with.
-    with torch.autocast(images.device.type, torch.bfloat16):
+    # bfloat16 is several times as fast where the device has it, and close enough to learn with; a
+    # processor that has to imitate it is many times as slow.
+    native = images.device.type != "cpu" or best_precision() == torch.bfloat16
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=native):
         maps = network.stages(images.contiguous(memory_format=torch.channels_last))[-1]
     loss = nn.functional.cross_entropy(network.scores(maps.float()), wanted)
     optimizer.zero_grad(set_to_none=True)
