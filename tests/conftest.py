@@ -3,16 +3,19 @@
 import os
 import signal
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from chest_xray_handler import ChestXrayHandler
 from chest_xray_ops import archive
 from chest_xray_versions import DEFAULT_VERSION, weights_path
 from support.films import draw_film, encode
 from support.processes import die_with_parent
+from support.torchserve_context import context_of
 from support.web import Alone, WebServer, serve_web
 
 
@@ -58,3 +61,22 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("model-store")
     archive.build(DEFAULT_VERSION, weights_path(DEFAULT_VERSION), folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def unpacked(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The archive of the default version, as TorchServe unpacks it."""
+    folder = tmp_path_factory.mktemp("model")
+    with zipfile.ZipFile(store / f"chest-xray-{DEFAULT_VERSION}.mar") as file:
+        file.extractall(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def handler(unpacked: Path) -> Iterator[ChestXrayHandler]:
+    """TorchServe's class on that archive. Drawn films need not pass for real ones."""
+    made = ChestXrayHandler()
+    config = {"handler": {"answer_out_of_distribution": True}}
+    made.initialize(context_of(unpacked, [], config=config))
+    yield made
+    made.classifier.close()

@@ -1,80 +1,24 @@
 """The handler, driven with TorchServe's own Context and an unpacked archive, but no server."""
 
-import json
 import os
 import shutil
 import tempfile
 import threading
 import time
-import zipfile
-from collections import Counter
-from itertools import islice
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from ts.context import Context, RequestProcessor
 
 from chest_xray.batch import Image
-from chest_xray.errors import STATUS
 from chest_xray.request import InlineImage
 from chest_xray.worker import retirement
 from chest_xray.worker.contract import retirement_order
 from chest_xray_handler import ChestXrayHandler
-from chest_xray_ops import archive
-from chest_xray_versions import DEFAULT_VERSION, weights_path
 from support.films import draw_film, encode
-from support.mutants import mutants
+from support.torchserve_context import ask, context_of
 
 FILM = encode(draw_film(1), "PNG")
-LABEL_ALL = {"answer_out_of_distribution": True}  # drawn films need not pass for real ones
-
-
-@pytest.fixture(scope="module")
-def unpacked(tmp_path_factory):
-    """The archive of the committed weights, as TorchServe unpacks it."""
-    folder = tmp_path_factory.mktemp("model")
-    built = archive.build(DEFAULT_VERSION, weights_path(DEFAULT_VERSION), folder / "store")
-    with zipfile.ZipFile(built) as file:
-        file.extractall(folder)
-    return folder
-
-
-def context_of(folder, rows, headers=(), config=None):
-    manifest = json.loads((folder / "MAR-INF" / "MANIFEST.json").read_text())
-    context = Context(
-        "chest-xray",
-        str(folder),
-        manifest,
-        8,
-        None,
-        "0.12.0",
-        True,
-        SimpleNamespace(),
-        config or {},
-    )
-    context.request_ids = {index: f"id-{index}" for index in range(len(rows))}
-    headers = headers or [{} for _ in rows]
-    context.request_processor = [RequestProcessor(dict(each)) for each in headers]
-    return context
-
-
-@pytest.fixture(scope="module")
-def handler(unpacked):
-    made = ChestXrayHandler()
-    made.initialize(context_of(unpacked, [], config={"handler": {**LABEL_ALL}}))
-    yield made
-    made.classifier.close()
-
-
-def ask(handler, folder, rows, headers=()):
-    context = context_of(folder, rows, headers)
-    bodies = handler.handle(rows, context)
-    assert len(bodies) == len(rows)
-    return bodies, [context.get_response_status(index)[0] for index in range(len(rows))], context
 
 
 def test_good_and_bad_rows_of_one_batch(handler, unpacked):
@@ -195,53 +139,6 @@ def test_invalid_json_is_known_by_its_declared_type(handler, unpacked):
     bodies, statuses, _ = ask(handler, unpacked, rows, headers)
     assert statuses == [400, 415]
     assert bodies[0]["code"] == "invalid_json"
-
-
-DISTRIBUTION = {"in_distribution", "in_distribution_score"}
-BODIES = {"label", "probability", "probabilities", *DISTRIBUTION, "model_version", "warnings"}
-
-
-def check(bodies, statuses):
-    """Every row is answered, as JSON, with a prediction or an error of its caller's."""
-    for body, status in zip(json.loads(json.dumps(bodies)), statuses, strict=True):
-        if status == 200:
-            assert set(body) <= BODIES
-            assert sum(body["probabilities"].values()) == pytest.approx(1, abs=1e-4)
-        else:
-            assert set(body) - DISTRIBUTION == {"code", "type", "message"}
-            assert STATUS[body["code"]] == status
-
-
-def test_thousands_of_damaged_images(handler, unpacked):
-    stream = mutants(seed=1)
-    seen = Counter()
-    for _ in range(100):
-        rows = [{"body": bytearray(data)} for data in islice(stream, 20)]
-        bodies, statuses, _ = ask(handler, unpacked, rows)
-        check(bodies, statuses)
-        seen.update(statuses)
-    assert set(seen) == {200, 415, 422}
-    assert min(seen.values()) > 50
-
-
-KEYS = st.text(max_size=8) | st.sampled_from(["body", "data", "imageUrl", "file", "image", "url"])
-JSON = st.recursive(
-    st.none() | st.booleans() | st.floats() | st.text() | st.binary(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4),
-)
-ROWS = st.lists(
-    st.fixed_dictionaries({"body": JSON | st.binary().map(bytearray)})
-    | st.dictionaries(KEYS, st.binary().map(bytearray) | JSON, max_size=3),
-    min_size=1,
-    max_size=16,
-)
-
-
-@given(rows=ROWS)
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_bodies(handler, unpacked, rows):
-    bodies, statuses, _ = ask(handler, unpacked, rows)
-    check(bodies, statuses)
 
 
 def test_an_envelope_may_unfold_one_request(handler, unpacked):
