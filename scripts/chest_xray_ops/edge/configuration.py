@@ -15,6 +15,8 @@ from chest_xray_ops.torchserve.instance import MODEL, Instance
 
 TEMPLATE = CONFIG / "nginx.conf"
 PAGES = CONFIG / "pages"
+CALLERS = "callers"
+"""The file in the edge's folder that nginx checks keys against, at every request."""
 _TRIES = 3
 """How often TorchServe is asked before a request counts as failed."""
 
@@ -55,7 +57,7 @@ def render(
         "access_log": f"{instance.logs}/edge.log line" if settings.access_log else "off",
         "other_hosts_misdirected": "1" if settings.server_names else '""',
         "server_names": [f'{name} "";' for name in settings.server_names],
-        "callers": directory / "callers",
+        "callers": directory / CALLERS,
         "cors_origins": [f'"{origin}" "{origin}";' for origin in settings.cors_origins],
         "listen": [
             f"listen {address}{' ssl http2' if tls else ''};" for address in settings.listen

@@ -16,7 +16,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from chest_xray.files import write_atomically
-from chest_xray_ops.edge.configuration import PAGES, callers, render
+from chest_xray_ops.edge.configuration import CALLERS, PAGES, callers, render
 from chest_xray_ops.edge.keys import Keys
 from chest_xray_ops.edge.routes import ROUTES, Route
 from chest_xray_ops.edge.settings import EdgeSettings
@@ -60,8 +60,7 @@ class Edge:
 
     @property
     def callers_file(self) -> Path:
-        """What nginx checks keys against, at every request."""
-        return self.directory / "callers"
+        return self.directory / CALLERS
 
     @property
     def urls(self) -> list[str]:
