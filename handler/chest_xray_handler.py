@@ -36,7 +36,7 @@ class ChestXrayHandler(ImageClassifier):  # type: ignore[misc]
 
     def initialize(self, context: Any) -> None:
         """Load settings and weights and warm up; whatever raises here ends the worker."""
-        settings = Settings.load(context.model_yaml_config.get("handler") or {}, os.environ)
+        settings = Settings.load(context.model_yaml_config.get("handler"), os.environ)
         folder = Path(context.system_properties["model_dir"])
         self.activity = Activity(context.manifest["model"]["modelVersion"])
         self.classifier = Classifier.load(

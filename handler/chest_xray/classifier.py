@@ -134,7 +134,7 @@ class Classifier:
         archive = Archive.open(Path(source))
         if settings is None:
             config = yaml.safe_load(archive.read(archive.config_file)) or {}
-            settings = Settings.load(config.get("handler") or {}, {})
+            settings = Settings.load(config.get("handler"), {})
         return cls(load_network(archive), archive.version, settings, **options)
 
     def __enter__(self) -> "Classifier":

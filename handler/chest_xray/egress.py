@@ -13,6 +13,7 @@ from urllib.parse import urljoin
 from urllib3.util import parse_url
 
 from chest_xray.errors import InputError
+from chest_xray.hosts import UNWANTED, TrustedHost, canonical
 from chest_xray.settings import Settings
 
 Address = IPv4Address | IPv6Address
@@ -20,8 +21,6 @@ Address = IPv4Address | IPv6Address
 _MAX_URL = 8_192  # characters; presigned links have about 2,000
 _DEFAULT_PORT = {"http": 80, "https": 443}
 _AUTHORITY = re.compile(r"[a-z]+://([^/?#]*)", re.IGNORECASE)
-_UNWANTED = re.compile(r"[\x00-\x20\x7f-\xa0\\\u2028\u2029\ud800-\udfff]")
-_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_][a-z0-9_-]{0,62})*")
 
 # IANA's special-purpose registries, and multicast. Spelt out, since Python's own `is_global`
 # changed between the versions we run on and knows none of the platform addresses.
@@ -85,50 +84,13 @@ class Target:
         return f"{self.scheme}://{self.authority}{self.path}"
 
 
-@dataclass(frozen=True)
-class _Trusted:
-    """One entry of ``allowed_hosts``."""
-
-    host: str
-    suffix: bool
-    port: int | None
-
-    @classmethod
-    def parse(cls, entry: str) -> "_Trusted":
-        suffix = entry.startswith("*.")
-        try:
-            if _UNWANTED.search(entry) or re.search(r"[/?#@%]", entry):
-                raise ValueError
-            bare = entry.count(":") > 1 and not entry.startswith("[")  # an IPv6 address
-            parts = parse_url(f"http://[{entry}]" if bare else f"http://{entry[2 * suffix :]}")
-            host = _canonical(parts.host or "")
-            if parts.port == 0 or (suffix and _literal(host)):
-                raise ValueError
-        except ValueError:
-            raise ValueError(
-                f"handler setting allowed_hosts: expected a host, *.suffix or host:port, "
-                f"got {entry!r}"
-            ) from None
-        return cls(host, suffix, parts.port)
-
-    def covers(self, target: Target, ports: Iterable[int]) -> bool:
-        named = target.host == self.host
-        if self.suffix:
-            named = target.host.endswith("." + self.host)
-        return named and (target.port == self.port if self.port else target.port in ports)
-
-
 class Egress:
-    """The rules of one worker.
-
-    Raises:
-        ValueError: ``allowed_hosts`` holds something that is no host.
-    """
+    """The rules of one worker."""
 
     def __init__(self, settings: Settings) -> None:
         self._schemes = ("https",) if settings.https_only else ("https", "http")
         self._ports = {*_DEFAULT_PORT.values(), *settings.allowed_ports}
-        self._trusted = [_Trusted.parse(entry) for entry in settings.allowed_hosts]
+        self._trusted = [TrustedHost.parse(text) for text in settings.allowed_hosts]
         self._trusted_only = settings.allowed_hosts_only
 
     def target(self, url: str) -> Target:
@@ -155,7 +117,7 @@ class Egress:
         """
         try:
             # Refused before it is joined, since joining drops some of it silently.
-            if _UNWANTED.search(location):
+            if UNWANTED.search(location):
                 raise ValueError
             following = self.target(urljoin(target.url, location))
         except InputError as error:
@@ -170,7 +132,7 @@ class Egress:
 
     def trusts(self, target: Target) -> bool:
         """Whether an operator allowed this host on purpose."""
-        return any(entry.covers(target, self._ports) for entry in self._trusted)
+        return any(each.covers(target.host, target.port, self._ports) for each in self._trusted)
 
     def judge(self, target: Target, addresses: Iterable[str]) -> None:
         """Refuse a host that resolves, even in part, to an address that is not public.
@@ -217,7 +179,7 @@ def _translated(address: IPv6Address) -> list[IPv4Address]:
 def _parse(url: str) -> Target:
     try:
         authority = _AUTHORITY.match(url)
-        if authority is None or len(url) > _MAX_URL or _UNWANTED.search(url):
+        if authority is None or len(url) > _MAX_URL or UNWANTED.search(url):
             raise ValueError
         # User names confuse readers, and an encoded host is written to confuse programs.
         if "@" in authority[1] or "%" in authority[1]:
@@ -228,27 +190,9 @@ def _parse(url: str) -> Target:
         port = default if parts.port is None else parts.port
         if port == 0:
             raise ValueError
-        return Target(scheme, _canonical(parts.host or ""), port, parts.request_uri)
+        return Target(scheme, canonical(parts.host or ""), port, parts.request_uri)
     except (ValueError, KeyError):  # urllib3's LocationParseError is a ValueError
         raise InputError("invalid_url", "imageUrl is not a valid http or https URL.") from None
-
-
-def _canonical(host: str) -> str:
-    """One spelling per host. Raises ValueError if it is none."""
-    if host.startswith("["):
-        return str(IPv6Address(host[1:-1]))
-    host = host.removesuffix(".").lower()  # urllib3 leaves digits with letters as they are
-    if not _NAME.fullmatch(host):
-        raise ValueError
-    return host
-
-
-def _literal(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def _bad_redirect() -> InputError:

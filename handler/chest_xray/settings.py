@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from chest_xray.hosts import is_trusted_host
 from chest_xray.typed_settings import TypedSettings, setting
 
 _MOST_PORT = 65_535
@@ -41,8 +42,8 @@ class Settings(TypedSettings):
         (),
         "hosts whose addresses may be private: pacs.local, *.images.example.org, 10.1.2.3:8042; "
         "without a port, the allowed ports count",
-        check=bool,
-        expected="a host, with or without a port",
+        check=is_trusted_host,
+        expected="a host, *.suffix or host:port",
     )
     allowed_hosts_only: bool = setting(False, "refuse every host that is not in allowed_hosts")
     answer_out_of_distribution: bool = setting(

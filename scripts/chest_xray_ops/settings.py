@@ -31,7 +31,7 @@ def is_endpoint(text: str) -> bool:
 def _is_url(text: str) -> bool:
     """Whether this is http or https, a host and perhaps a port, and nothing else."""
     match = re.fullmatch(rf"https?://{_HOST}(:(?P<port>\d+))?/?", text)
-    return bool(match) and _is_port(match["port"] or "80")  # type: ignore[index]
+    return match is not None and _is_port(match["port"] or "80")
 
 
 def _is_port(text: str) -> bool:

@@ -39,6 +39,8 @@ def fails(command, folder, **environment):
         ("serve", "CHEST_XRAY_HTTPS_ONLY", "1", "true or false"),
         ("serve", "CHEST_XRAY_ALLOWED_PORTS", "80,http",
          "a list, each item a whole number from 1 to 65535"),
+        ("serve", "CHEST_XRAY_ALLOWED_HOSTS", "http://pacs.local/",
+         "a list, each item a host, *.suffix or host:port"),
         # the operator's
         ("serve", "CHEST_XRAY_PATIENCE_S", "abc", "a positive number of seconds"),
         ("serve", "CHEST_XRAY_METRICS_ADDRESS", "8083", "HOST:PORT, such as 127.0.0.1:8083"),

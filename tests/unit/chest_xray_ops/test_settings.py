@@ -76,6 +76,13 @@ def test_no_variable_of_one_kind_passes_for_a_misspelt_one_of_another():
         assert kind.load({}, foreign) == kind()
 
 
+def test_what_kubernetes_sets_for_a_service_of_our_name_is_not_ours():
+    names = "SERVICE_HOST SERVICE_PORT SERVICE_PORT_MONITORING PORT PORT_8443_TCP_ADDR"
+    variables = {f"CHEST_XRAY_{name}": "x" for name in names.split()}
+    assert OperatorSettings.load({}, variables) == OperatorSettings()
+    assert Settings.load({}, variables) == Settings()
+
+
 def test_other_variables_of_torchserve_are_its_own():
     names = (
         "MAX_RESPONSE_SIZE JOB_QUEUE_SIZE LOAD_MODELS METRICS_MODE METRICS_CONFIG ALLOWED_URLS "
