@@ -1,7 +1,8 @@
 # `make` lists the targets. Everything but `image` needs Python 3.10+ alone; the rest is installed
 # into .venv, once, by the first target that needs it.
 PYTHON ?= python3
-VERSION ?= 3.0
+DEVICE ?= auto
+VERSION ?=
 WEIGHTS ?=
 SPLIT ?= test
 PRESET ?=
@@ -14,20 +15,21 @@ INSTALLED := .venv/installed
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
-$(INSTALLED): requirements-dev.txt
+$(INSTALLED): requirements-dev.txt requirements-gpu.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "$(PYTHON) is older than Python 3.10" >&2; exit 1; }
-	$(PYTHON) -m venv --clear .venv
-	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
-	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(PYTHON) scripts/environment.py .venv --requirements requirements-dev.txt --device $(DEVICE)
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . 2>/dev/null
 	@touch $@
 
-install: $(INSTALLED) ## make .venv with everything pinned
+install: $(INSTALLED) ## make .venv with everything pinned: [DEVICE=cpu|gpu]
 
-archive: $(INSTALLED) ## build the archive: VERSION=3.0 [WEIGHTS=weights.pt]
-	$(PY) scripts/archive.py --version $(VERSION) $(if $(WEIGHTS),--weights '$(WEIGHTS)')
+version = $(if $(VERSION),--version $(VERSION))
+
+archive: $(INSTALLED) ## build the archive: [VERSION=2.0] [WEIGHTS=weights.pt]
+	$(PY) scripts/archive.py $(version) $(if $(WEIGHTS),--weights '$(WEIGHTS)')
 
 serve: archive ## run the server in the foreground; Ctrl-C stops it
-	$(PY) scripts/serve.py $(if $(filter command environment,$(origin VERSION)),--version $(VERSION))
+	$(PY) scripts/serve.py $(version)
 
 edge: $(INSTALLED) ## run nginx in front of a running server, with a certificate of its own
 	$(PY) scripts/edge.py --self-signed
@@ -40,16 +42,16 @@ test: $(INSTALLED) ## run the whole test suite; prints how much of handler/ it r
 
 need = $(if $($(1)),,$(error give $(1)=folder))
 
-train: $(INSTALLED) ## train: DATA=folder [VERSION=3.0] [PRESET=original|converged|robust]
-	$(call need,DATA)$(PY) scripts/train.py --data '$(DATA)' --version $(VERSION) $(if $(PRESET),--preset $(PRESET))
+train: $(INSTALLED) ## train: DATA=folder [VERSION=2.0] [PRESET=original|converged|robust]
+	$(call need,DATA)$(PY) scripts/train.py --data '$(DATA)' $(version) $(if $(PRESET),--preset $(PRESET))
 
-evaluate: $(INSTALLED) ## evaluate: DATA=folder [VERSION=3.0] [SPLIT=test] [WEIGHTS=weights.pt]
-	$(call need,DATA)$(PY) scripts/evaluate.py --data '$(DATA)' --version $(VERSION) --split $(SPLIT) $(if $(WEIGHTS),--weights '$(WEIGHTS)')
+evaluate: $(INSTALLED) ## evaluate: DATA=folder [VERSION=2.0] [SPLIT=test] [WEIGHTS=weights.pt]
+	$(call need,DATA)$(PY) scripts/evaluate.py --data '$(DATA)' $(version) --split $(SPLIT) $(if $(WEIGHTS),--weights '$(WEIGHTS)')
 
 protocols: $(INSTALLED) ## train the experiments of version 3.0's report: DATA=folder
 	$(call need,DATA)$(PY) scripts/protocols.py --data '$(DATA)'
 
-benchmark: $(INSTALLED) ## measure this server beside others; needs wrk: [ARGS='--rounds 3']
+benchmark: $(INSTALLED) ## measure this server next to others; needs wrk: [ARGS='--rounds 3']
 	$(PY) scripts/benchmark.py $(ARGS)
 
 data: $(INSTALLED) ## raw downloads to a data set: OUT=folder [KAGGLE=folder] [LIST='list images']
@@ -64,9 +66,15 @@ format: $(INSTALLED) ## lay the code out
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
 
+CUDA := ^(cuda|nvidia|triton)
+
 lock: ## pin what pyproject.toml asks for, for every Python it allows (needs uv)
-	uv pip compile -q --universal --python-version 3.10 --no-annotate --no-header --extra serve pyproject.toml -o requirements.txt
-	uv pip compile -q --universal --python-version 3.10 --no-annotate --no-header --extra dev pyproject.toml -c requirements.txt -o requirements-dev.txt
+	@mkdir -p build
+	uv pip compile -q --universal --python-version 3.10 --no-annotate --no-header --extra serve pyproject.toml -o build/serve.txt
+	uv pip compile -q --universal --python-version 3.10 --no-annotate --no-header --extra dev pyproject.toml -c build/serve.txt -o build/dev.txt
+	grep -E '$(CUDA)' build/serve.txt > requirements-gpu.txt
+	grep -vE '$(CUDA)' build/serve.txt > requirements.txt
+	grep -vE '$(CUDA)' build/dev.txt > requirements-dev.txt
 
 image: ## build the container image, run it and ask it, with docker or buildah
 	$(PYTHON) scripts/prove_image.py

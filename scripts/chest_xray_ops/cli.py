@@ -39,7 +39,7 @@ class Group:
 
 GROUPS = (
     Group("Ask", "serve", ("predict",)),
-    Group("Serve", "serve", ("serve", "edge", "keys", "ready")),
+    Group("Serve", "serve", ("serve", "edge", "keys", "ready", "system", "environment")),
     Group(
         "Versions",
         "serve",
@@ -47,7 +47,7 @@ GROUPS = (
          "register", "set-default", "unregister"),
     ),
     Group("Train", "train", ("data", "train", "evaluate", "protocols")),
-    Group("Measure", "dev", ("benchmark", "endurance")),
+    Group("Measure", "dev", ("benchmark", "endurance", "image")),
 )  # fmt: skip
 
 

@@ -17,9 +17,7 @@ from support.waiting import wait_until
 
 def here(command):
     """A command of the image, as it is run in this tree."""
-    return command.replace("/opt/venv/bin/python", sys.executable).replace(
-        "scripts/", f"{ROOT}/scripts/"
-    )
+    return re.sub(r"\bchest-xray (?=[a-z])", f"{sys.executable} -m chest_xray_ops ", command)
 
 
 def probes():

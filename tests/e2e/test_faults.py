@@ -5,6 +5,7 @@ import os
 import random
 import re
 import signal
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -77,7 +78,8 @@ def collecting(start_for_all, tmp_path_factory, store):
     changed = store_with(good, {"model-config.yaml": patient}, folder)
     script = folder / "serve.py"
     script.write_text(ADOPTING)
-    server = start_for_all(folder, script, TS_MODEL_STORE=changed, TS_DEFAULT_WORKERS_PER_MODEL="1")
+    serve = [sys.executable, str(script)]
+    server = start_for_all(folder, serve, TS_MODEL_STORE=changed, TS_DEFAULT_WORKERS_PER_MODEL="1")
     server.wait_ready()
     return server
 

@@ -1,6 +1,5 @@
 """What was installed serves."""
 
-import os
 import re
 import subprocess
 from pathlib import Path
@@ -23,7 +22,7 @@ def test_the_installed_tree_serves(tmp_path):
     variables = {
         name: value.replace("/var/lib", f"{root}/var/lib") for name, value in variables.items()
     }
-    script = Path(command.split()[1].replace("/opt", f"{root}/opt"))
+    program = command.replace("/opt", f"{root}/opt").split()
     for step in re.findall(r"^ExecStartPre=\S+/(cp .*)$", unit, re.MULTILINE):
         below = step.replace("/opt", f"{root}/opt").replace("/var/lib", f"{root}/var/lib")
         store = root / "var/lib/chest-xray/model-store"
@@ -31,12 +30,9 @@ def test_the_installed_tree_serves(tmp_path):
         subprocess.run(below.split(), check=True)
     running = start_server(
         Path(variables.pop("CHEST_XRAY_RUN_DIR")),
-        script,
+        program,
         TS_DEFAULT_WORKERS_PER_MODEL="1",
         CHEST_XRAY_ANSWER_OUT_OF_DISTRIBUTION="true",
-        PYTHONPATH=os.pathsep.join(
-            str(root / "opt/chest-xray/current" / part) for part in ("handler", "model")
-        ),
         **variables,
     )
     try:

@@ -26,7 +26,9 @@ def source(tmp_path):
         shutil.copytree(
             ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__", "protocols")
         )
-    shutil.copy(ROOT / "requirements.txt", folder)
+    for name in ("LICENSE", "NOTICE", "hatch_build.py", "pyproject.toml", "requirements.txt",
+                 "requirements-gpu.txt"):  # fmt: skip
+        shutil.copy(ROOT / name, folder)
     return folder
 
 
@@ -41,7 +43,7 @@ def test_install_again_upgrade_rollback_uninstall(source, tmp_path):
     status, first, said = install(source, "install", *how)
     assert status == 0, said
     assert first["releases"] == [first["running"]]
-    store = root / "opt/chest-xray/current/build/model-store"
+    store = root / "opt/chest-xray/current/model-store"
     assert [path.name for path in store.iterdir()] == ["chest-xray-3.0.mar"]
     state = root / "var/lib/chest-xray/keys.json"
     state.parent.mkdir(parents=True)
@@ -60,11 +62,12 @@ def test_install_again_upgrade_rollback_uninstall(source, tmp_path):
     assert (second["before"], len(second["releases"])) == (first["running"], 2)
     assert settings.read_text() == "CHEST_XRAY_AUDIT=true\n"
     current = root / "opt/chest-xray/current"
-    assert "a new release" in (current / "handler/chest_xray/labels.py").read_text()
+    [labels] = current.glob(".venv/lib/python3*/site-packages/chest_xray/labels.py")
+    assert "a new release" in labels.read_text()
 
     status, back, said = install(source, "rollback", "--root", root)
     assert (status, back["running"]) == (0, first["running"]), said
-    assert "a new release" not in (current / "handler/chest_xray/labels.py").read_text()
+    assert "a new release" not in labels.read_text()
 
     assert install(source, "uninstall", "--root", root)[0] == 0
     assert settings.exists()

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,9 +114,11 @@ class RunningServer:
 
 
 def start_server(
-    run_dir: Path, serve: Path = ROOT / "scripts" / "serve.py", **environment: str
+    run_dir: Path,
+    serve: Sequence[str] = (sys.executable, str(ROOT / "scripts" / "serve.py")),
+    **environment: str,
 ) -> RunningServer:
-    """Start serve.py; the caller waits for it and stops it."""
+    """Run the command ``serve``; the caller waits for the server and stops it."""
     inference, management, metrics, grpc_inference, grpc_management, ours = free_ports(6)
     own = {
         "TS_INFERENCE_ADDRESS": f"http://127.0.0.1:{inference}",
@@ -138,7 +141,7 @@ def start_server(
         output.with_suffix(".stderr").open("wb") as stderr,
     ):
         process = subprocess.Popen(
-            [sys.executable, str(serve)],
+            serve,
             env=everything,
             stdout=stdout,
             stderr=stderr,

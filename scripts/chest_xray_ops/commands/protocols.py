@@ -1,4 +1,4 @@
-"""Train the experiments that tell what version 3.0's recipe has learnt, one after another.
+"""Train the experiments that tell what the recipe of version 3.0 has learnt.
 
 examples:
   chest-xray protocols --data ~/chest-xray

@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from chest_xray_ops.cli import GROUPS
 from support.paths import ROOT
 
 UNITS = sorted((ROOT / "config" / "systemd").glob("*.service"))
@@ -32,7 +33,7 @@ def test_units_are_understood_and_hardened(unit, tmp_path):
 
 def test_units_name_what_there_is():
     for unit in UNITS:
-        for script in re.findall(r"current/(\S+\.py)", unit.read_text()):
-            assert (ROOT / script).is_file()
+        [verb] = re.findall(r"^ExecStart=\S+/chest-xray (\S+)$", unit.read_text(), re.MULTILINE)
+        assert any(verb in group.verbs for group in GROUPS)
     for path in re.findall(r"/(\w+)\.log", (ROOT / "config/systemd/logrotate").read_text()):
         assert path in ("access", "audit", "edge")
