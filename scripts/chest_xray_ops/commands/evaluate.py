@@ -42,7 +42,12 @@ def run(args: argparse.Namespace) -> int:
         raise WrongUsage("--samples must lie outside the project: the sheets show films")
     weights = args.weights or weights_path(args.version)
     with progress_bar() as bar:
-        evaluation = Evaluation(args.version, weights, args.data, args.split, bar)
+        task = bar.add_task("reading films", total=None)
+
+        def progress(what: str, done: int, count: int) -> None:
+            bar.update(task, description=what, completed=done, total=count)
+
+        evaluation = Evaluation(args.version, weights, args.data, args.split, progress)
         found = evaluation.measure(experiments=not args.weights)
     evaluation.write(found, out)
     evaluation.draw_sheets(samples)
