@@ -42,12 +42,13 @@ def predict(readings: Tensor, labels: Sequence[str]) -> list[Prediction]:
     """Softmax, since the labels exclude each other.
 
     Args:
-        readings: float (N, labels + 1), as :class:`ServedNet` gives them.
+        readings: float (N, labels + 1 or more), as :class:`ServedNet` gives them.
         labels: in the order of the network's outputs.
     """
     wide = readings if readings.dtype == torch.float64 else readings.float()
-    rows = torch.softmax(wide[:, :-1], dim=1).tolist()
-    scores = torch.sigmoid(wide[:, -1]).tolist()
+    count = len(labels)
+    rows = torch.softmax(wide[:, :count], dim=1).tolist()
+    scores = torch.sigmoid(wide[:, count]).tolist()
     predictions = []
     for row, score in zip(rows, scores, strict=True):
         probabilities = dict(zip(labels, row, strict=True))

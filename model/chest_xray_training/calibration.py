@@ -5,14 +5,14 @@ from torch import Tensor, nn
 
 
 def fit_calibration(logits: Tensor, targets: Tensor) -> tuple[float, list[float]]:
-    """Bias-corrected temperature scaling (Guo et al. 2017, Alexandari et al. 2020): the divisor of
-    the logits and what to add then, with the lowest cross entropy.
+    """Fit a bias-corrected temperature (Guo et al. 2017, Alexandari et al. 2020): the divisor of
+    the logits, and what to add to the quotient, that have the lowest cross entropy.
 
-    The biases matter since films of the labels are drawn equally often while training.
+    The biases matter because training draws films of every label equally often.
 
     Args:
-        logits: float32 (N, 3), not calibrated.
-        targets: int64 (N,), indices into LABELS.
+        logits: float32 (N, labels), not calibrated.
+        targets: int64 (N,), the indices of the labels.
     """
     exponent = torch.zeros((), dtype=torch.float64, requires_grad=True)
     bias = torch.zeros(logits.shape[1], dtype=torch.float64, requires_grad=True)
@@ -26,4 +26,4 @@ def fit_calibration(logits: Tensor, targets: Tensor) -> tuple[float, list[float]
 
     optimizer.step(loss)  # type: ignore[no-untyped-call]
     centred = bias.detach() - bias.detach().mean()  # the softmax does not see their sum
-    return float(exponent.detach().exp()), [float(each) for each in centred]
+    return float(exponent.detach().exp()), [float(value) for value in centred]

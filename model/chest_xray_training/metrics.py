@@ -1,6 +1,7 @@
 """Truths and probabilities -> the figures of an evaluation, with intervals.
 
-Everywhere ``truths`` is int (N,), indices into LABELS, and ``probabilities`` float (N, 3).
+Everywhere ``truths`` and ``predicted`` are int (N,), indices of labels, ``probabilities`` is float
+(N, labels), and ``labels`` names its columns.
 """
 
 import math
@@ -10,13 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chest_xray.labels import LABELS
 from chest_xray_training.dataset import Film
 
 Ints = NDArray[np.integer]
 Floats = NDArray[np.floating]
 Figures = dict[str, float]
-"""A name per figure; NaN where the films do not allow it."""
+"""A value per name; NaN where the films do not allow one."""
 
 _BINS = 15  # of the calibration error, as Guo et al. 2017
 _RESAMPLES = 1_000
@@ -24,9 +24,9 @@ _POINTS = ("high_sensitivity", "balanced", "high_specificity")
 _HIGH = 0.95  # sensitivity or specificity that an operating point is named for
 
 
-def truths_of(films: Iterable[Film]) -> Ints:
-    """int (N,): indices into LABELS."""
-    return np.array([LABELS.index(film.label) for film in films])
+def truths_of(films: Iterable[Film], labels: Sequence[str]) -> Ints:
+    """int (N,): the index of each film's label."""
+    return np.array([labels.index(film.label) for film in films])
 
 
 def wilson_interval(right: int, count: int) -> tuple[float, float]:
@@ -41,23 +41,25 @@ def wilson_interval(right: int, count: int) -> tuple[float, float]:
     return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
 
 
-def confusion_matrix(truths: Ints, predicted: Ints) -> list[list[int]]:
-    """Counts, one row per true label, one column per predicted label, in the order of LABELS."""
-    counts = np.zeros((len(LABELS), len(LABELS)), int)
+def confusion_matrix(truths: Ints, predicted: Ints, count: int) -> list[list[int]]:
+    """Counts of films: one row per true label and one column per predicted label, of ``count``
+    labels."""
+    counts = np.zeros((count, count), int)
     np.add.at(counts, (truths, predicted), 1)
     table: list[list[int]] = counts.tolist()
     return table
 
 
-def accuracies(truths: Ints, predicted: Ints) -> dict[str, Any]:
-    """The original project's table: right and all per label and overall, with Wilson intervals."""
+def accuracies(truths: Ints, predicted: Ints, labels: Sequence[str]) -> dict[str, Any]:
+    """The original project's table: how many films are right, per label and overall, with Wilson
+    intervals."""
     right = truths == predicted
-    rows = {label: right[truths == index] for index, label in enumerate(LABELS)}
+    rows = {label: right[truths == index] for index, label in enumerate(labels)}
     return {name: share(row, "accuracy") for name, row in {**rows, "all": right}.items()}
 
 
 def share(hits: NDArray[np.bool_], name: str = "share") -> dict[str, Any]:
-    """How many of the films it is true for, with the Wilson interval."""
+    """The share of films that are hits, with its Wilson interval."""
     count, right = len(hits), int(hits.sum())
     return {
         name: round(right / count, 4) if count else None,
@@ -67,25 +69,25 @@ def share(hits: NDArray[np.bool_], name: str = "share") -> dict[str, Any]:
     }
 
 
-def figures(truths: Ints, probabilities: Floats) -> Figures:
+def figures(truths: Ints, probabilities: Floats, labels: Sequence[str]) -> Figures:
     """Every scalar figure of one set of films."""
-    found = decisions(truths, probabilities.argmax(1))
-    for index, label in enumerate(LABELS):
+    found = decisions(truths, probabilities.argmax(1), labels)
+    for index, label in enumerate(labels):
         positive = truths == index
         found[f"auroc {label}"] = auroc(positive, probabilities[:, index])
         found[f"auprc {label}"] = average_precision(positive, probabilities[:, index])
     found["ece"] = calibration_error(truths, probabilities)
-    one_hot = np.eye(len(LABELS))[truths]
+    one_hot = np.eye(len(labels))[truths]
     found["brier"] = float(((probabilities - one_hot) ** 2).sum(1).mean())
     return found
 
 
-def decisions(truths: Ints, predicted: Ints) -> Figures:
-    """The figures that follow from the answers alone."""
-    counts = np.array(confusion_matrix(truths, predicted))
+def decisions(truths: Ints, predicted: Ints, labels: Sequence[str]) -> Figures:
+    """The figures that follow from the predicted labels alone."""
+    counts = np.array(confusion_matrix(truths, predicted, len(labels)))
     found: Figures = {"accuracy": _mean(truths == predicted)}
     per_label: dict[str, list[float]] = {"sensitivity": [], "f1": []}
-    for index, label in enumerate(LABELS):
+    for index, label in enumerate(labels):
         hits, actual, called = counts[index, index], counts[index].sum(), counts[:, index].sum()
         others = counts.sum() - actual
         sensitivity = _ratio(hits, actual)
@@ -118,8 +120,8 @@ def average_precision(positive: NDArray[np.bool_], scores: Floats) -> float:
 
 
 def _by_score(positive: NDArray[np.bool_], scores: Floats) -> tuple[Ints, Ints]:
-    """How many positives and negatives have each score, from the lowest. Written out, since the
-    thousand resamples of an interval take a library's checks of its arguments 15 s."""
+    """How many positives and negatives have each score, from the lowest. This is not left to a
+    library, whose checks of arguments would take 15 s for the thousand resamples of an interval."""
     _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
     positives = np.bincount(place[positive], minlength=len(counts))
     return positives, counts - positives
@@ -131,11 +133,11 @@ def reliability(truths: Ints, probabilities: Floats) -> list[dict[str, float]]:
     bins = np.minimum((answers * _BINS).astype(int), _BINS - 1)
     return [
         {
-            "probability": float(answers[bins == each].mean()),
-            "accuracy": float(right[bins == each].mean()),
-            "count": int((bins == each).sum()),
+            "probability": float(answers[bins == number].mean()),
+            "accuracy": float(right[bins == number].mean()),
+            "count": int((bins == number).sum()),
         }
-        for each in np.unique(bins)
+        for number in np.unique(bins)
     ]
 
 
@@ -153,7 +155,7 @@ def with_intervals(
 
     Args:
         compute: the figures of the films with these indices, which may repeat.
-        groups: per film, what is drawn as one: its patient.
+        groups: the patient of each film; the films of one are drawn together.
     """
     names = np.array(groups)
     films_of = [np.flatnonzero(names == name) for name in dict.fromkeys(groups)]
@@ -161,7 +163,7 @@ def with_intervals(
     drawn: dict[str, list[float]] = {}
     for _ in range(_RESAMPLES):
         chosen = chance.integers(len(films_of), size=len(films_of))
-        for name, value in compute(np.concatenate([films_of[each] for each in chosen])).items():
+        for name, value in compute(np.concatenate([films_of[index] for index in chosen])).items():
             drawn.setdefault(name, []).append(value)
     whole = compute(np.arange(len(groups)))
     return {
@@ -175,30 +177,42 @@ def with_intervals(
 
 
 def within_source(
-    truths: Ints, probabilities: Floats, sources: Sequence[str], least: int = 10
+    truths: Ints,
+    probabilities: Floats,
+    sources: Sequence[str],
+    labels: Sequence[str],
+    least: int = 10,
 ) -> Figures:
-    """AUROC of one label against another among the films of one source, which cannot help there."""
+    """AUROC of one label against another among the films of one source, which gives nothing away
+    there.
+
+    Args:
+        sources: the source of each film.
+        least: the films of either label that a source needs.
+    """
     found = {}
     names = np.array(sources)
     for source in dict.fromkeys(sources):
-        for a in range(len(LABELS)):
+        for a in range(len(labels)):
             for b in range(a):
                 chosen = (names == source) & ((truths == a) | (truths == b))
                 positive = truths[chosen] == a
                 if min(positive.sum(), (~positive).sum()) >= least:
                     share = probabilities[chosen, a] / probabilities[chosen][:, [a, b]].sum(1)
-                    found[f"{LABELS[a]} against {LABELS[b]}, {source}"] = auroc(positive, share)
+                    found[f"{labels[a]} against {labels[b]}, {source}"] = auroc(positive, share)
     return found
 
 
-def operating_points(truths: Ints, probabilities: Floats) -> dict[str, dict[str, float]]:
+def operating_points(
+    truths: Ints, probabilities: Floats, labels: Sequence[str]
+) -> dict[str, dict[str, float]]:
     """Thresholds on each label's probability, to be chosen on the validation split.
 
     ``high_sensitivity`` and ``high_specificity`` reach 95 % of what they are named for at the best
     of the other; ``balanced`` has the largest sum of both (Youden 1950).
     """
     chosen = {}
-    for index, label in enumerate(LABELS):
+    for index, label in enumerate(labels):
         positive = truths == index
         best = dict.fromkeys(_POINTS, (-1.0, 0.5))
         for threshold in np.unique(probabilities[:, index]):

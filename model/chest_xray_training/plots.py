@@ -1,4 +1,4 @@
-"""Figures -> PNG files that people would rather look at than read."""
+"""Figures of a training or an evaluation -> plots, as PNG files."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,8 +8,6 @@ import matplotlib
 
 matplotlib.use("Agg")  # no screen on a server
 from matplotlib import pyplot as plt
-
-from chest_xray.labels import LABELS
 
 
 def learning_curve(history: Sequence[dict[str, float]], path: Path) -> None:
@@ -45,7 +43,7 @@ def per_label_accuracy(rows: dict[str, Any], title: str, path: Path) -> None:
 
 def confusion_matrix(matrix: dict[str, Any], title: str, path: Path) -> None:
     """Counts, true labels down, predicted labels across, shaded by share of the true label."""
-    counts = matrix["rows_true_columns_predicted"]
+    counts, labels = matrix["rows_true_columns_predicted"], matrix["labels"]
     shares = [[cell / max(1, sum(row)) for cell in row] for row in counts]
     figure, axes = plt.subplots(figsize=(5, 4.5), layout="constrained")
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
@@ -53,8 +51,8 @@ def confusion_matrix(matrix: dict[str, Any], title: str, path: Path) -> None:
         for j, cell in enumerate(row):
             dark = shares[i][j] > 0.5
             axes.text(j, i, str(cell), ha="center", va="center", color="white" if dark else "black")
-    axes.set_xticks(range(len(LABELS)), LABELS)
-    axes.set_yticks(range(len(LABELS)), LABELS)
+    axes.set_xticks(range(len(labels)), labels)
+    axes.set_yticks(range(len(labels)), labels)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     axes.set_title(title)

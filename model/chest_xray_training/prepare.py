@@ -15,9 +15,9 @@ from pathlib import Path
 
 from chest_xray.errors import InputError
 from chest_xray.image import decode_grayscale
-from chest_xray.labels import LABELS, parse_label
 from chest_xray.settings import Settings
 from chest_xray_training.dataset import IMAGE_SUFFIXES, METADATA, SPLITS
+from chest_xray_training.labels import parse_label
 
 COLUMNS = ("file", "label", "split", "patient_id", "source")
 _KAGGLE_PATIENT = re.compile(r"person(\d+)|IM-(\d+)", re.IGNORECASE)
@@ -44,7 +44,7 @@ class Prepared:
     """Films that were not taken, by reason."""
 
 
-def read_kaggle(root: Path) -> list[RawFilm]:
+def read_kaggle(root: Path, labels: Sequence[str]) -> list[RawFilm]:
     """The paediatric set (Kermany et al. 2018): any folders whose last one is the label.
 
     Its own split is ignored: it shares patients between train and test. File names carry the
@@ -59,7 +59,7 @@ def read_kaggle(root: Path) -> list[RawFilm]:
         if path.suffix.lower() not in IMAGE_SUFFIXES or path.name.startswith("."):
             continue
         try:
-            label = parse_label(path.parent.name)
+            label = parse_label(path.parent.name, labels)
         except ValueError:
             continue
         match = _KAGGLE_PATIENT.search(path.name)
@@ -75,12 +75,13 @@ def read_kaggle(root: Path) -> list[RawFilm]:
     return films
 
 
-def read_list(path: Path, images: Path) -> list[RawFilm]:
+def read_list(path: Path, images: Path, labels: Sequence[str]) -> list[RawFilm]:
     """A COVIDx-style list: a line per film with its file, label and patient in any column order.
 
-    Columns are told apart by their header, if there is one, else by what they hold: a file lies
-    in ``images``, a label is one of ours, the patient is the first of the rest and the source the
-    next. Separated by commas, tabs or spaces.
+    Columns are separated by commas, tabs or spaces. They are told apart by their header, if there
+    is one, or else by what they hold: a file has the suffix of an image, a label is one of
+    ``labels``, the patient is the first of the rest and the source the next. Files lie in
+    ``images``.
 
     Raises:
         ValueError: a column cannot be told, or a line holds an unknown label; names the line.
@@ -94,14 +95,14 @@ def read_list(path: Path, images: Path) -> list[RawFilm]:
     ]
     columns = _header_columns(rows[0])
     body = rows[1:] if columns else rows
-    columns = columns or _guess_columns(body[0], path)
+    columns = columns or _guess_columns(body[0], path, labels)
     films = []
     for number, row in enumerate(body, start=len(rows) - len(body) + 1):
         if len(row) <= max(columns.values()):
             raise ValueError(f"{path}, line {number}: expected {len(rows[0])} columns")
         cell = {name: row[index].strip() for name, index in columns.items()}
         try:
-            label = parse_label(cell["label"])
+            label = parse_label(cell["label"], labels)
         except ValueError as error:
             raise ValueError(f"{path}, line {number}: {error}") from None
         # Without a source, equal patients of two lists (train and test, say) are the same one.
@@ -149,7 +150,8 @@ def prepare(
     groups = _same_patient([[film.patient_id for film in copies[digest]] for digest in copies])
     splits = _split({d: (f.label, groups[f.patient_id]) for d, f in taken.items()}, shares, seed)
 
-    counts = {split: dict.fromkeys(LABELS, 0) for split in SPLITS}
+    labels = sorted({film.label for film in taken.values()})
+    counts = {split: dict.fromkeys(labels, 0) for split in SPLITS}
     (out / "images").mkdir(parents=True, exist_ok=True)
     with (out / METADATA).open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -177,12 +179,12 @@ def _header_columns(row: Sequence[str]) -> dict[str, int] | None:
     return columns if {"file", "label"} <= set(columns) else None
 
 
-def _guess_columns(row: Sequence[str], path: Path) -> dict[str, int]:
+def _guess_columns(row: Sequence[str], path: Path, labels: Sequence[str]) -> dict[str, int]:
     """Column numbers of a list without a header, from its first line."""
     columns: dict[str, int] = {}
     rest = []
     for index, cell in enumerate(row):
-        if "label" not in columns and _is_label(cell):
+        if "label" not in columns and _is_label(cell, labels):
             columns["label"] = index
         elif "file" not in columns and Path(cell.strip()).suffix.lower() in IMAGE_SUFFIXES:
             columns["file"] = index
@@ -193,9 +195,9 @@ def _guess_columns(row: Sequence[str], path: Path) -> dict[str, int]:
     return {**columns, **dict(zip(("patient", "source"), rest, strict=False))}
 
 
-def _is_label(cell: str) -> bool:
+def _is_label(cell: str, labels: Sequence[str]) -> bool:
     try:
-        parse_label(cell)
+        parse_label(cell, labels)
     except ValueError:
         return False
     return True

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from chest_xray.labels import LABELS
 from chest_xray_training.dataset import Film
 from chest_xray_training.metrics import (
     Figures,
@@ -26,8 +25,7 @@ from chest_xray_training.metrics import (
 
 _AGES = ((0, 17), (18, 39), (40, 59), (60, 120))
 _LEAST = 10
-"""Films that a subgroup needs to be reported."""
-_SUBGROUP_FIGURES = ("accuracy", "balanced accuracy", *(f"sensitivity {each}" for each in LABELS))
+"""The films that a subgroup needs to be reported."""
 
 
 def evaluate(
@@ -35,44 +33,49 @@ def evaluate(
     probabilities: Floats,
     valid_films: Sequence[Film],
     valid_probabilities: Floats,
+    labels: Sequence[str],
 ) -> dict[str, Any]:
     """Every figure of one split; operating points are chosen on the validation split."""
-    truths = truths_of(films)
+    truths = truths_of(films, labels)
     units = [film.unit for film in films]
     predicted = probabilities.argmax(1)
 
-    def chosen(films_: Ints) -> Figures:
-        return figures(truths[films_], probabilities[films_])
+    def chosen(rows: Ints) -> Figures:
+        return figures(truths[rows], probabilities[rows], labels)
 
     sources = np.array([film.source for film in films])
 
-    def inside(films_: Ints) -> Figures:
-        return within_source(truths[films_], probabilities[films_], list(sources[films_]), least=1)
+    def inside(rows: Ints) -> Figures:
+        return within_source(
+            truths[rows], probabilities[rows], list(sources[rows]), labels, least=1
+        )
 
-    known = within_source(truths, probabilities, list(sources))
+    known = within_source(truths, probabilities, list(sources), labels)
+    points = operating_points(truths_of(valid_films, labels), valid_probabilities, labels)
     within = {name: row for name, row in with_intervals(inside, units).items() if name in known}
     return {
         "films": len(films),
         "patients": len(set(units)),
-        "table": accuracies(truths, predicted),
+        "table": accuracies(truths, predicted, labels),
         "confusion_matrix": {
-            "labels": list(LABELS),
-            "rows_true_columns_predicted": confusion_matrix(truths, predicted),
+            "labels": list(labels),
+            "rows_true_columns_predicted": confusion_matrix(truths, predicted, len(labels)),
         },
         "figures": with_intervals(chosen, units),
         "within_source_auroc": within,
-        "reliability": reliability(truths, probabilities),
-        "operating_points": _operating_points(
-            films, probabilities, operating_points(truths_of(valid_films), valid_probabilities)
-        ),
-        "subgroups": _subgroups(films, probabilities),
+        "reliability": [
+            {name: round(value, 6) for name, value in row.items()}
+            for row in reliability(truths, probabilities)
+        ],
+        "operating_points": _operating_points(films, probabilities, points),
+        "subgroups": _subgroups(films, probabilities, labels),
     }
 
 
 def _operating_points(
     films: Sequence[Film], probabilities: Floats, points: Mapping[str, Mapping[str, float]]
 ) -> dict[str, Any]:
-    truths, units = truths_of(films), [film.unit for film in films]
+    truths, units = truths_of(films, list(points)), [film.unit for film in films]
 
     def reached(index: int, threshold: float, chosen: Ints) -> Figures:
         sensitivity, specificity = at_threshold(
@@ -86,14 +89,17 @@ def _operating_points(
                 "threshold": round(threshold, 6),
                 **with_intervals(partial(reached, index, threshold), units),
             }
-            for name, threshold in points[label].items()
+            for name, threshold in thresholds.items()
         }
-        for index, label in enumerate(LABELS)
+        for index, (label, thresholds) in enumerate(points.items())
     }
 
 
-def _subgroups(films: Sequence[Film], probabilities: Floats) -> dict[str, Any]:
-    truths, predicted = truths_of(films), probabilities.argmax(1)
+def _subgroups(
+    films: Sequence[Film], probabilities: Floats, labels: Sequence[str]
+) -> dict[str, Any]:
+    truths, predicted = truths_of(films, labels), probabilities.argmax(1)
+    kept = ("accuracy", "balanced accuracy", *(f"sensitivity {label}" for label in labels))
     found: dict[str, Any] = {}
     for kind, name, members in _groups(films):
         if len(members) < _LEAST:
@@ -101,10 +107,10 @@ def _subgroups(films: Sequence[Film], probabilities: Floats) -> dict[str, Any]:
         part, units = np.array(members), [films[index].unit for index in members]
 
         def chosen(rows: Ints, part: Ints = part) -> Figures:
-            every = decisions(truths[part[rows]], predicted[part[rows]])
-            return {figure: every[figure] for figure in _SUBGROUP_FIGURES}
+            every = decisions(truths[part[rows]], predicted[part[rows]], labels)
+            return {figure: every[figure] for figure in kept}
 
-        counts = {label: int((truths[part] == i).sum()) for i, label in enumerate(LABELS)}
+        counts = {label: int((truths[part] == i).sum()) for i, label in enumerate(labels)}
         found.setdefault(kind, {})[name] = {
             "films": len(members),
             "per_label": counts,
@@ -114,8 +120,9 @@ def _subgroups(films: Sequence[Film], probabilities: Floats) -> dict[str, Any]:
 
 
 def _groups(films: Sequence[Film]) -> Iterator[tuple[str, str, list[int]]]:
-    """Kind, name and film indices of every subgroup, the unknown ones too."""
+    """The kind, name and film indices of every subgroup, those that are not stated included."""
     kinds = {
+        "age group": [film.age_group for film in films],
         "sex": [film.sex for film in films],
         "age": [_age_band(film.age) for film in films],
         "view": [film.view for film in films],
@@ -132,7 +139,8 @@ def _age_band(age: float | None) -> str:
 
 
 def markdown(report: Mapping[str, Any]) -> str:
-    """The report as a page; every figure with its 95 % interval."""
+    """The report as a page, with the 95 % interval of every figure."""
+    labels = report["confusion_matrix"]["labels"]
     lines = [
         f"# Version {report['version']}, {report['split']} split",
         "",
@@ -145,9 +153,9 @@ def markdown(report: Mapping[str, Any]) -> str:
             [name, _share(row), f"{row['right']} / {row['count']}"]
             for name, row in report["table"].items()
         ]),
-        *_section("Confusion matrix", ["true \\ predicted", *LABELS], [
+        *_section("Confusion matrix", ["true \\ predicted", *labels], [
             [label, *map(str, row)] for label, row in zip(
-                LABELS, report["confusion_matrix"]["rows_true_columns_predicted"], strict=True)
+                labels, report["confusion_matrix"]["rows_true_columns_predicted"], strict=True)
         ]),
         *_section("Figures", ["figure", "value"], [
             [name, _value(row)] for name, row in report["figures"].items()
@@ -167,7 +175,7 @@ def markdown(report: Mapping[str, Any]) -> str:
         ),
         *_section(
             "Subgroups",
-            ["group", "films", "/".join(LABELS), "accuracy", "balanced accuracy"],
+            ["group", "films", "/".join(labels), "accuracy", "balanced accuracy"],
             [
                 [f"{kind}: {name}", str(row["films"]),
                  "/".join(map(str, row["per_label"].values())),

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from chest_xray.batch import Image
 from chest_xray.classifier import Classifier
-from chest_xray.labels import LABELS
 from chest_xray.request import InlineImage
 from chest_xray.settings import Settings
 from chest_xray_versions import load_network, weights_path
@@ -51,7 +50,8 @@ def _documented() -> Work:
     from torchvision import transforms
 
     transform = transforms.Compose([transforms.Resize((224, 224)), transforms.ToTensor()])
-    network = load_network("1.0", weights_path("1.0")).network
+    served = load_network("1.0", weights_path("1.0"))
+    network, labels = served.network, served.labels
 
     def decode(data: bytes) -> Tensor:
         image: Tensor = transform(PillowImage.open(io.BytesIO(data)).convert("RGB"))
@@ -59,10 +59,10 @@ def _documented() -> Work:
 
     @torch.inference_mode()
     def infer(images: list[Tensor]) -> list[dict[str, Any]]:
-        probabilities, labels = torch.softmax(network(torch.stack(images)), 1).max(1)
+        probabilities, indices = torch.softmax(network(torch.stack(images)), 1).max(1)
         return [
-            {"label": LABELS[label], "probability": probability}
-            for label, probability in zip(labels.tolist(), probabilities.tolist(), strict=True)
+            {"label": labels[index], "probability": probability}
+            for index, probability in zip(indices.tolist(), probabilities.tolist(), strict=True)
         ]
 
     return Work(decode, infer)

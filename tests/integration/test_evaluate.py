@@ -7,8 +7,7 @@ import sys
 
 from PIL import Image
 
-from chest_xray.labels import LABELS
-from support.films import draw_film
+from support.films import LABELS, draw_film
 from support.paths import ROOT
 
 

@@ -55,19 +55,19 @@ def test_install_again_upgrade_rollback_uninstall(source, tmp_path):
 
     settings = root / "etc/chest-xray/environment"
     settings.write_text("CHEST_XRAY_AUDIT=true\n")
-    with (source / "handler" / "chest_xray" / "labels.py").open("a") as file:
+    with (source / "handler" / "chest_xray" / "errors.py").open("a") as file:
         file.write("# a new release\n")
     status, second, said = install(source, "install", *how)
     assert status == 0, said
     assert (second["before"], len(second["releases"])) == (first["running"], 2)
     assert settings.read_text() == "CHEST_XRAY_AUDIT=true\n"
     current = root / "opt/chest-xray/current"
-    [labels] = current.glob(".venv/lib/python3*/site-packages/chest_xray/labels.py")
-    assert "a new release" in labels.read_text()
+    [errors] = current.glob(".venv/lib/python3*/site-packages/chest_xray/errors.py")
+    assert "a new release" in errors.read_text()
 
     status, back, said = install(source, "rollback", "--root", root)
     assert (status, back["running"]) == (0, first["running"]), said
-    assert "a new release" not in labels.read_text()
+    assert "a new release" not in errors.read_text()
 
     assert install(source, "uninstall", "--root", root)[0] == 0
     assert settings.exists()

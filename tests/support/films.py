@@ -7,6 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+LABELS = ("normal", "pneumonia", "covid-19")
+"""The labels of versions 1.0 to 3.0."""
+
 
 def draw_film(seed: int, height: int = 300, width: int = 260) -> NDArray[np.uint8]:
     """uint8 (H, W): two dark ellipses in a brighter body, with noise; differs by seed."""

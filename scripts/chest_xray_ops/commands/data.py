@@ -16,12 +16,16 @@ from pathlib import Path
 from chest_xray_ops.failure import WrongUsage
 from chest_xray_ops.terminal import print_json, progress_bar
 from chest_xray_training.prepare import prepare, read_kaggle, read_list
+from chest_xray_versions import DEFAULT_VERSION, network_class
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--kaggle", type=Path, action="append", default=[], metavar="DIR")
     parser.add_argument(
         "--list", type=Path, nargs=2, action="append", default=[], metavar=("LIST", "IMAGES")
+    )
+    parser.add_argument(
+        "--version", default=DEFAULT_VERSION, help="whose labels are read (default: %(default)s)"
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of the new data set")
     parser.add_argument(
@@ -39,8 +43,9 @@ def run(args: argparse.Namespace) -> int:
         raise WrongUsage("give --kaggle or --list")
     if abs(sum(args.shares) - 1) > 1e-6 or min(args.shares) < 0:
         raise WrongUsage("--shares must be three shares that sum to 1")
-    films = [film for root in args.kaggle for film in read_kaggle(root)]
-    films += [film for path, images in args.list for film in read_list(path, images)]
+    labels = network_class(args.version).labels
+    films = [film for root in args.kaggle for film in read_kaggle(root, labels)]
+    films += [film for path, images in args.list for film in read_list(path, images, labels)]
     with progress_bar() as bar:
         task = bar.add_task("checking films", total=len(films))
         done = prepare(films, args.out, args.shares, args.seed, lambda: bar.advance(task))

@@ -20,7 +20,7 @@ from chest_xray_ops.places import ROOT
 from chest_xray_ops.terminal import print_json, progress_bar
 from chest_xray_training import protocols
 from chest_xray_training.dataset import read_films
-from chest_xray_versions import PROTOCOLS
+from chest_xray_versions import PROTOCOLS, network_class
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +36,9 @@ def run(args: argparse.Namespace) -> int:
     recipe = protocols.RECIPE
     if args.steps:
         recipe = replace(recipe, steps=args.steps)
-    every = {each.name: each for each in protocols.experiments(read_films(args.data))}
+    labels = network_class(protocols.VERSION).labels
+    films = read_films(args.data, labels)
+    every = {experiment.name: experiment for experiment in protocols.experiments(films)}
     if unknown := set(args.only or ()) - set(every):
         raise WrongUsage(f"no experiment {', '.join(unknown)}: expected {', '.join(every)}")
     args.out.mkdir(parents=True, exist_ok=True)
@@ -52,7 +54,8 @@ def run(args: argparse.Namespace) -> int:
                 bar.update(task, completed=step)
 
             out = ROOT / "build" / "protocols" / name
-            torch.save(protocols.train(every[name], recipe, out, device, progress), weights)
+            state = protocols.train(every[name], labels, recipe, out, device, progress)
+            torch.save(state, weights)
             trained.append(name)
     print_json({"trained": trained, "weights": str(args.out)})
     return 0

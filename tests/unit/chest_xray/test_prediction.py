@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from chest_xray.batch import Outcome
 from chest_xray.errors import STATUS, TYPE, InputError
-from chest_xray.labels import LABELS
 from chest_xray.prediction import predict
 from chest_xray.response import body_of
+from support.films import LABELS
 
 
 @given(st.lists(st.lists(st.floats(-50, 50), min_size=4, max_size=4), min_size=1, max_size=5))

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from chest_xray.labels import LABELS
 from chest_xray_ops import archive, golden
 from chest_xray_versions import DEFAULT_VERSION, weights_path
+from support.films import LABELS
 from support.offline import offline, served
 
 WEIGHTS = weights_path(DEFAULT_VERSION)

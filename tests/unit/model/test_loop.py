@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from chest_xray_training.loop import CHECKPOINT, HISTORY, WEIGHTS, Recipe, train
-from chest_xray_training.recipes import PRESETS
+from chest_xray_training.recipes import training_of
 
 RECIPE = Recipe(epochs=4, patience=4, batch_size=4, seed=7)
 CPU = torch.device("cpu")
@@ -80,6 +80,6 @@ def test_another_recipe_is_not_resumed(films, tmp_path):
         run(films, tmp_path, Recipe(epochs=5, patience=4, batch_size=4, seed=7))
 
 
-def test_the_default_preset_is_the_original_recipe():
-    original = PRESETS["original"]
+def test_the_original_recipe_is_a_preset():
+    original = training_of("1.0").presets["original"]
     assert (original.epochs, original.learning_rate, original.batch_size) == (1, 0.05, 20)

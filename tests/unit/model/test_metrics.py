@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from chest_xray.labels import LABELS
 from chest_xray_training.metrics import (
     accuracies,
     at_threshold,
@@ -20,6 +19,7 @@ from chest_xray_training.metrics import (
     with_intervals,
     within_source,
 )
+from support.films import LABELS
 
 TRUTHS = np.array([0, 0, 0, 0, 1, 1])
 PREDICTED = np.array([0, 0, 0, 2, 1, 0])
@@ -31,7 +31,7 @@ def certain(predicted, probability=0.8):
 
 
 def test_the_originals_table():
-    table = accuracies(TRUTHS, PREDICTED)
+    table = accuracies(TRUTHS, PREDICTED, LABELS)
     assert list(table) == [*LABELS, "all"]
     assert table["normal"]["accuracy"] == 0.75
     assert table["pneumonia"]["count"] == 2
@@ -40,7 +40,7 @@ def test_the_originals_table():
 
 
 def test_rows_are_true_and_columns_predicted():
-    assert confusion_matrix(TRUTHS, PREDICTED) == [[3, 0, 1], [1, 1, 0], [0, 0, 0]]
+    assert confusion_matrix(TRUTHS, PREDICTED, 3) == [[3, 0, 1], [1, 1, 0], [0, 0, 0]]
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_areas_are_the_librarys(rows):
 
 
 def test_figures_by_hand():
-    found = figures(TRUTHS, certain(PREDICTED))
+    found = figures(TRUTHS, certain(PREDICTED), LABELS)
     assert found["accuracy"] == pytest.approx(4 / 6)
     assert found["balanced accuracy"] == pytest.approx((0.75 + 0.5) / 2)
     assert found["sensitivity normal"] == 0.75
@@ -109,9 +109,9 @@ def test_within_a_source_only_its_own_films_count():
     sources = ["a"] * 40 + ["b"] * 40
     probabilities = certain(truths)
     probabilities[:40] = 1 / 3  # nothing is known of the films of a
-    found = within_source(truths, probabilities, sources)
+    found = within_source(truths, probabilities, sources, LABELS)
     assert found == {"pneumonia against normal, a": 0.5, "pneumonia against normal, b": 1.0}
-    assert within_source(truths, probabilities, sources, least=21) == {}
+    assert within_source(truths, probabilities, sources, LABELS, least=21) == {}
 
 
 def test_operating_points_reach_what_they_are_named_for():
@@ -119,7 +119,7 @@ def test_operating_points_reach_what_they_are_named_for():
     truths = np.repeat([0, 1, 2], 100)
     scores = np.eye(3)[truths] * 0.6 + chance.random((300, 3))
     probabilities = scores / scores.sum(1, keepdims=True)
-    points = operating_points(truths, probabilities)
+    points = operating_points(truths, probabilities, LABELS)
     for index, label in enumerate(LABELS):
         found = {
             name: at_threshold(truths == index, probabilities[:, index], threshold)

@@ -6,13 +6,13 @@ import hashlib
 import pytest
 import torch
 
-from chest_xray.labels import LABELS
 from chest_xray.network.compiled import serving_form
 from chest_xray.network.convolution import folded
 from chest_xray.prediction import predict
 from chest_xray_original import OriginalNet
 from chest_xray_residual import MEMBERS, ResidualNet, side_by_side
 from chest_xray_versions import CHECKSUMS, WEIGHTS, build_network, load_network, weights_path
+from support.films import LABELS
 
 VERSIONS = ("1.0", "2.0", "3.0")
 

@@ -9,7 +9,7 @@ import pytest
 from chest_xray_ops.cli import main
 from chest_xray_training.dataset import FilmDataset, read_films
 from chest_xray_training.prepare import prepare, read_kaggle, read_list
-from support.films import draw_film, encode
+from support.films import LABELS, draw_film, encode
 
 
 def write(path, seed):
@@ -45,7 +45,7 @@ def assert_disjoint(rows):
 
 
 def test_kaggle_tree(kaggle, tmp_path):
-    done = prepare(read_kaggle(kaggle), tmp_path / "out")
+    done = prepare(read_kaggle(kaggle, LABELS), tmp_path / "out")
     rows = rows_of(tmp_path / "out")
     assert len(rows) == 60
     assert_disjoint(rows)
@@ -54,7 +54,7 @@ def test_kaggle_tree(kaggle, tmp_path):
         train = sum(row["split"] == "train" and row["label"] == label for row in rows)
         assert train / count == pytest.approx(0.7, abs=0.1)
     assert {"train", "valid", "test"} == {row["split"] for row in rows}
-    assert len(FilmDataset(read_films(tmp_path / "out", "test"))) > 0
+    assert len(FilmDataset(read_films(tmp_path / "out", LABELS, "test"), LABELS)) > 0
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_kaggle_tree(kaggle, tmp_path):
 )
 def test_covidx_lists(tmp_path, text):
     (tmp_path / "list.txt").write_text(text)
-    films = read_list(tmp_path / "list.txt", tmp_path)
+    films = read_list(tmp_path / "list.txt", tmp_path, LABELS)
     assert [(f.path.name, f.label, f.patient_id) for f in films] == [
         ("a.jpg", "pneumonia", "cohen-1"),
         ("b.jpg", "pneumonia", "cohen-1"),
@@ -80,8 +80,8 @@ def test_covidx_lists(tmp_path, text):
 def test_a_patient_of_two_lists_is_one_patient(tmp_path):
     for name in ("train", "test"):
         (tmp_path / f"{name}.txt").write_text(f"{name}.jpg normal 12\n")
-    [train] = read_list(tmp_path / "train.txt", tmp_path)
-    [test] = read_list(tmp_path / "test.txt", tmp_path)
+    [train] = read_list(tmp_path / "train.txt", tmp_path, LABELS)
+    [test] = read_list(tmp_path / "test.txt", tmp_path, LABELS)
     assert train.patient_id == test.patient_id
     assert train.source != test.source
 
@@ -94,7 +94,7 @@ def test_a_patient_of_two_lists_is_one_patient(tmp_path):
 def test_lists_that_cannot_be_read(tmp_path, text, named):
     (tmp_path / "list.txt").write_text(text)
     with pytest.raises(ValueError, match=named):
-        read_list(tmp_path / "list.txt", tmp_path)
+        read_list(tmp_path / "list.txt", tmp_path, LABELS)
 
 
 def test_copies_contradictions_and_damage(tmp_path):
@@ -112,7 +112,7 @@ def test_copies_contradictions_and_damage(tmp_path):
         "5 5.jpg normal\n6 6.jpg normal\n7 7.jpg normal\n"
         "8 broken.jpg normal\n9 gone.jpg normal\n"
     )
-    done = prepare(read_list(tmp_path / "list.txt", tmp_path), tmp_path / "out")
+    done = prepare(read_list(tmp_path / "list.txt", tmp_path, LABELS), tmp_path / "out")
     rows = rows_of(tmp_path / "out")
     assert done.left_out == {
         "corrupt_image": 1,

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from chest_xray.labels import LABELS
 from chest_xray_training import report
 from chest_xray_training.dataset import Film
+from support.films import LABELS
 
 SOURCES = ("here", "there")
 
@@ -31,14 +31,14 @@ def test_report_of_known_answers():
     probabilities = np.full((60, 3), 0.1)
     probabilities[np.arange(60), truths] = 0.8
     probabilities[:6] = [0.8, 0.1, 0.1]  # two of them are normal
-    found = report.evaluate(films, probabilities, films, probabilities)
+    found = report.evaluate(films, probabilities, films, probabilities, LABELS)
     assert found["figures"]["accuracy"]["value"] == round(56 / 60, 4)
     low, high = (found["figures"]["accuracy"][bound] for bound in ("low", "high"))
     assert low < 56 / 60 <= high
     assert found["patients"] == 30
     assert found["figures"]["sensitivity normal"]["value"] == 1
     assert found["table"]["pneumonia"]["right"] == 18
-    assert set(found["subgroups"]) == {"sex", "age", "view", "source"}
+    assert set(found["subgroups"]) == {"age group", "sex", "age", "view", "source"}
     assert found["subgroups"]["sex"]["F"]["films"] == 30
     assert "unseen" not in json.dumps(found["within_source_auroc"])
     points = found["operating_points"]["normal"]["high_sensitivity"]

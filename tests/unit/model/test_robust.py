@@ -7,14 +7,13 @@ import pytest
 import torch
 from PIL import Image
 
-from chest_xray.labels import LABELS
 from chest_xray.transform import SIZE
 from chest_xray_residual import ResidualNet
 from chest_xray_training import augmentation, protocols, robust
 from chest_xray_training.dataset import Film, FilmDataset
 from chest_xray_training.loop import CHECKPOINT, HISTORY, WEIGHTS
 from chest_xray_training.robust import RobustRecipe, sampling_odds
-from support.films import draw_film
+from support.films import LABELS, draw_film
 
 RECIPE = RobustRecipe(steps=4, batch_size=4)
 CPU = torch.device("cpu")
@@ -33,7 +32,7 @@ def films(tmp_path_factory):
         path = folder / f"{index}.png"
         Image.fromarray(draw_film(index)).save(path)
         made.append(film(LABELS[index % 3], "ab"[index % 2], unit=str(index), path=path))
-    return FilmDataset(made)
+    return FilmDataset(made, LABELS)
 
 
 @pytest.fixture(autouse=True)
@@ -88,7 +87,7 @@ def test_contradicted_films_are_not_learnt_from(films, tmp_path, monkeypatch):
 
     monkeypatch.setattr(torch, "multinomial", spy)
     doubtful = replace(films.films[0], contradicted=True)
-    mixed = FilmDataset([doubtful, *films.films[1:]])
+    mixed = FilmDataset([doubtful, *films.films[1:]], LABELS)
     run(mixed, tmp_path / "without")
     run(mixed, tmp_path / "with", replace(RECIPE, use_contradicted=True))
     assert [bool(odds[0] > 0) for odds in drawn] == [False] * 4 + [True] * 4
@@ -191,7 +190,7 @@ def test_experiments_keep_patients_apart():
 
 
 def test_masked_lungs_are_black(films):
-    masked = FilmDataset(films.films, lungs_masked=True)
+    masked = FilmDataset(films.films, LABELS, lungs_masked=True)
     image, _ = masked[0]
     assert image[0, SIZE // 2, SIZE // 3] == 0
     assert torch.equal(image[0, 0], films[0][0][0, 0])
