@@ -111,7 +111,7 @@ def _imported(verb: str, group: Group) -> ModuleType:
         if error.name == "benchmark_peers":
             raise Failure("this needs a clone of the project, where it lies") from None
         raise Failure(
-            f"the package {error.name} is missing: pip install '{PROGRAM}[{group.extra}]'"
+            f"{error.name} is not installed: pip install '{PROGRAM}[{group.extra}]'"
         ) from None
 
 

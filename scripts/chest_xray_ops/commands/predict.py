@@ -49,6 +49,8 @@ def run(args: argparse.Namespace) -> int:
 def _client(args: argparse.Namespace) -> TorchServeClient:
     if not args.url:
         return TorchServeClient.of(Instance.find())
+    if args.cacert and not args.cacert.is_file():
+        raise WrongUsage(f"--cacert: there is no file {args.cacert}")
     key = args.key or OperatorSettings.from_environment().key
     return TorchServeClient(args.url.rstrip("/"), "", key, certificates=args.cacert)
 

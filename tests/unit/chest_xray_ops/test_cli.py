@@ -109,7 +109,7 @@ def test_a_missing_package_names_its_extra(monkeypatch, capsys):
     monkeypatch.setattr(cli, "import_module", raising(missing))
     assert cli.main(["train"]) == 1
     assert capsys.readouterr().err == (
-        "chest-xray train: the package torch is missing: pip install 'chest-xray[train]'\n"
+        "chest-xray train: torch is not installed: pip install 'chest-xray[train]'\n"
     )
 
 
