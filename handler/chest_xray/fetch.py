@@ -5,21 +5,18 @@ are is not looked at. Nothing here writes to disk or logs a URL.
 """
 
 import logging
-import math
 import socket
 import ssl
 import time
-from collections import deque
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from http.client import HTTPException
-from threading import Condition, Lock, Thread
+from threading import Thread
 
 import certifi
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.util.connection import is_connection_dropped
 
+from chest_xray.connections import Connection, DeadlineWatch, IdleConnections, StaleConnection
 from chest_xray.egress import Egress, Target
 from chest_xray.errors import InputError
 from chest_xray.settings import Settings
@@ -28,13 +25,6 @@ _MAX_REDIRECTS = 3
 _REDIRECTS = (301, 302, 303, 307, 308)
 _CHUNK_BYTES = 65_536
 _MAX_ADDRESSES = 4  # tried one after the other, each with its share of the time
-_MAX_IDLE = 64
-_MAX_IDLE_S = 15.0
-_HEADERS = {
-    "User-Agent": "chest-xray/1.0",
-    "Accept": "image/*, application/dicom",
-    "Accept-Encoding": "identity",  # what is counted is what is kept
-}
 _FAULTS = (urllib3.exceptions.HTTPError, HTTPException, OSError, ValueError)
 
 # It warns of headers that it cannot parse, with the URL.
@@ -52,8 +42,8 @@ class Fetcher:
     def __init__(self, settings: Settings) -> None:
         self._egress = Egress(settings)
         self._max_bytes = settings.max_image_bytes
-        self._idle = _Idle()
-        self._watch = _Watch()
+        self._idle = IdleConnections()
+        self._watch = DeadlineWatch()
         # The system's authorities (SSL_CERT_FILE names others) and, where it has none, certifi's.
         self._tls = ssl.create_default_context()
         self._tls.load_verify_locations(certifi.where())
@@ -92,11 +82,11 @@ class Fetcher:
         if kept := self._idle.take(target, addresses):
             try:
                 return self._exchange(kept, target, deadline)
-            except _Stale:
+            except StaleConnection:
                 pass  # its server had given it up: not a word was answered, so ask again
         return self._exchange(self._connect(target, addresses, deadline), target, deadline)
 
-    def _connect(self, target: Target, addresses: list[str], deadline: float) -> "_Connection":
+    def _connect(self, target: Target, addresses: list[str], deadline: float) -> Connection:
         for index, address in enumerate(addresses):
             share = _remaining(deadline) / (len(addresses) - index)
             if target.scheme == "https":
@@ -116,10 +106,10 @@ class Fetcher:
                 if index == len(addresses) - 1:
                     raise
             else:
-                return _Connection(made, target, address)
+                return Connection(made, target, address)
         raise AssertionError("a name that resolves has an address")
 
-    def _exchange(self, connection: "_Connection", target: Target, deadline: float) -> bytes | str:
+    def _exchange(self, connection: Connection, target: Target, deadline: float) -> bytes | str:
         """One request and its answer; the connection is kept if it can be used again."""
         http = connection.http
         http.timeout = _remaining(deadline)
@@ -142,121 +132,6 @@ class Fetcher:
                 self._idle.give(connection)
             else:
                 http.close()
-
-
-class _Stale(Exception):
-    """A kept connection was closed by the other side before it answered."""
-
-
-class _Connection:
-    """A connection to one judged address."""
-
-    def __init__(self, http: HTTPConnection, target: Target, address: str) -> None:
-        self.http = http
-        self.key = (target.scheme, target.host, target.port, address)
-        self.idle_since: float | None = None
-        """None as long as it is new."""
-
-    def ask(self, target: Target) -> urllib3.BaseHTTPResponse:
-        """Send the request and read the headers of its answer."""
-        try:
-            self.http.request(
-                "GET",
-                target.path,
-                headers={"Host": target.authority, **_HEADERS},
-                preload_content=False,
-                decode_content=False,
-            )
-            return self.http.getresponse()
-        except (HTTPException, ConnectionError, ssl.SSLError):
-            if self.idle_since is None:
-                raise
-            raise _Stale from None
-
-
-class _Idle:
-    """Connections that wait for their next request, the latest used first."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._connections: deque[_Connection] = deque()
-
-    def take(self, target: Target, addresses: list[str]) -> _Connection | None:
-        """A live one to any of these addresses, under this name."""
-        keys = [(target.scheme, target.host, target.port, address) for address in addresses]
-        while True:
-            with self._lock:
-                found = next((one for one in self._connections if one.key in keys), None)
-                if found is None:
-                    return None
-                self._connections.remove(found)
-            assert found.idle_since is not None
-            fresh = time.monotonic() - found.idle_since < _MAX_IDLE_S
-            if fresh and not is_connection_dropped(found.http):
-                return found
-            found.http.close()
-
-    def give(self, connection: _Connection) -> None:
-        """Keep it; the one that was not used for longest makes room."""
-        connection.idle_since = time.monotonic()
-        with self._lock:
-            self._connections.appendleft(connection)
-            surplus = self._connections.pop() if len(self._connections) > _MAX_IDLE else None
-        if surplus:
-            surplus.http.close()
-
-    def close(self) -> None:
-        with self._lock:
-            while self._connections:
-                self._connections.pop().http.close()
-
-
-class _Watch:
-    """Shuts connections at their deadlines, since a socket's own limit is for each single read.
-
-    One thread for all: a timer for each would cost a fifth of a fetch.
-    """
-
-    def __init__(self) -> None:
-        self._changed = Condition()
-        self._deadlines: dict[socket.socket, float] = {}
-        self._closed = False
-        self._thread = Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    @contextmanager
-    def until(self, deadline: float, sock: socket.socket) -> Iterator[None]:
-        """Shut ``sock`` at the deadline unless the block has ended before."""
-        with self._changed:
-            first = deadline < self._next()
-            self._deadlines[sock] = deadline
-            if first:
-                self._changed.notify()
-        try:
-            yield
-        finally:
-            with self._changed:
-                del self._deadlines[sock]
-
-    def close(self) -> None:
-        with self._changed:
-            self._closed = True
-            self._changed.notify()
-        self._thread.join()
-
-    def _next(self) -> float:
-        return min(self._deadlines.values(), default=math.inf)
-
-    def _run(self) -> None:
-        with self._changed:
-            while not self._closed:
-                now = time.monotonic()
-                for sock in [each for each, end in self._deadlines.items() if end <= now]:
-                    self._deadlines[sock] = math.inf  # once is enough
-                    with suppress(OSError):
-                        socket.socket.shutdown(sock, socket.SHUT_RDWR)  # below TLS, too
-                end = self._next()
-                self._changed.wait(None if end == math.inf else end - now)
 
 
 def _resolve(target: Target, deadline: float) -> list[str]:
