@@ -8,8 +8,7 @@ from pathlib import Path
 from chest_xray.files import write_atomically
 from chest_xray.settings import Settings
 from chest_xray_ops.edge.settings import EdgeSettings
-from chest_xray_ops.places import CONFIG
-from chest_xray_ops.yaml_settings import MODEL_CONFIG
+from chest_xray_ops.places import CONFIG, MODEL_CONFIG
 
 _HANDLER = "handler:\n"
 _EDGE_HEAD = """\
@@ -20,10 +19,9 @@ _EDGE_HEAD = """\
 
 def contents() -> dict[Path, str]:
     """What each file should hold; of TorchServe's own settings, what it holds."""
-    model = CONFIG / MODEL_CONFIG
-    ours = model.read_text(encoding="utf-8").partition(_HANDLER)[0]
+    ours = MODEL_CONFIG.read_text(encoding="utf-8").partition(_HANDLER)[0]
     return {
-        model: ours + _HANDLER + Settings.as_comments(indent="  "),
+        MODEL_CONFIG: ours + _HANDLER + Settings.as_comments(indent="  "),
         CONFIG / "edge.yaml": _EDGE_HEAD + EdgeSettings.as_comments(),
     }
 

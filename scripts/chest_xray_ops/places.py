@@ -19,6 +19,9 @@ ROOT = CLONE or Path()
 CONFIG = (CLONE or _PACKAGE) / "config"
 """The folder of configuration files."""
 
+MODEL_CONFIG = CONFIG / "model-config.yaml"
+"""What every archive is packed with."""
+
 
 def _state() -> Path:
     home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"

@@ -1,19 +1,16 @@
 """YAML files with settings, and the handler's settings inside of an archive."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
-from zipfile import ZipFile
 
 import yaml
 
+from chest_xray.archive import Archive
 from chest_xray.settings import Settings
 from chest_xray.typed_settings import SettingError
 
-MODEL_CONFIG = "model-config.yaml"
 
-
-def handler_settings(archive: Path, environment: Mapping[str, str]) -> Settings:
+def handler_settings(archive: Archive, environment: Mapping[str, str]) -> Settings:
     """The settings that the workers of an archive will load.
 
     Args:
@@ -23,11 +20,8 @@ def handler_settings(archive: Path, environment: Mapping[str, str]) -> Settings:
     Raises:
         SettingError: they would refuse to; the message says why.
     """
-    with ZipFile(archive) as file:
-        if MODEL_CONFIG not in file.namelist():
-            return Settings.load(None, environment)
-        text = file.read(MODEL_CONFIG).decode("utf-8", errors="replace")
-    values = read_yaml(text, f"{archive.name}/{MODEL_CONFIG}")
+    text = archive.read(archive.config_file).decode("utf-8", errors="replace")
+    values = read_yaml(text, f"{archive.path.name}/{archive.config_file}")
     return Settings.load(values.get("handler"), environment)
 
 

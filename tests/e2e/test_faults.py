@@ -16,6 +16,7 @@ from types import SimpleNamespace
 import pytest
 import requests
 
+from chest_xray.archive import Archive
 from chest_xray.worker.contract import ACCESS_LOG
 from chest_xray_ops.torchserve.state import Entry, State
 from chest_xray_ops.torchserve.supervisor import Supervisor
@@ -219,7 +220,8 @@ def test_a_clock_that_jumps(tmp_path, store):
     file = tmp_path / "chest-xray-busy-3.0"
     instance = SimpleNamespace(model_store=store, directory=tmp_path / "run", scratch=tmp_path)
     plan = State("3.0", (Entry("3.0", "chest-xray-3.0.mar", 1),))
-    supervisor = Supervisor(SimpleNamespace(instance=instance), plan)
+    archive = Archive.open(store / "chest-xray-3.0.mar")
+    supervisor = Supervisor(SimpleNamespace(instance=instance), plan, archive)
     assert supervisor._silent_s() > 1
     for moved in (-86_400, 86_400):
         file.touch()

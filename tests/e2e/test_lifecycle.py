@@ -97,7 +97,7 @@ def test_a_broken_archive_says_why(start, tmp_path):
     (tmp_path / f"chest-xray-{DEFAULT_VERSION}.mar").write_bytes(b"no zip")
     broken = start(tmp_path, TS_MODEL_STORE=str(tmp_path))
     assert broken.process.wait(90) == 1
-    assert f"chest-xray-{DEFAULT_VERSION}.mar is no archive" in broken.errors
+    assert f"chest-xray-{DEFAULT_VERSION}.mar is not a usable model archive" in broken.errors
 
 
 def test_an_envelope_that_is_not_understood_says_so(start, tmp_path):

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from chest_xray.archive import Archive
 from chest_xray_ops import archive
-from chest_xray_ops.versions.rollout import stored
+from chest_xray_ops.versions.rollout import located, stored
 from chest_xray_versions import weights_path
 from support.archives import altered, entry
 from support.callers import calling
@@ -60,12 +61,12 @@ def test_a_bare_name_is_a_file_here_or_one_of_the_model_store(
     name = Path(second_version.name)
     name.write_bytes(second_version.read_bytes())
     for _ in range(2):
-        with stored(name, store) as found:
+        with stored(Archive.open(located(name, store)), store) as found:
             assert found == name.name
         assert (store / name).read_bytes() == second_version.read_bytes()
         name.unlink(missing_ok=True)
-    with pytest.raises(FileNotFoundError), stored(Path("gone.mar"), store):
-        pass
+    with pytest.raises(FileNotFoundError):
+        Archive.open(located(Path("gone.mar"), store))
 
 
 def bad_archives(good, folder):
@@ -74,7 +75,7 @@ def bad_archives(good, folder):
     data = good.read_bytes()
     corrupt = folder / "corrupt.mar"
     corrupt.write_bytes(data[: len(data) // 2])
-    yield corrupt, "is no archive", 8
+    yield corrupt, "not a usable model archive", 8
     damaged = folder / "damaged.mar"
     middle = data.index(b"golden.json") + 40_000
     damaged.write_bytes(data[:middle] + b"xxxx" + data[middle + 4 :])

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from chest_xray_ops.archive import archive_path
-from chest_xray_ops.yaml_settings import MODEL_CONFIG
+from chest_xray_ops.places import MODEL_CONFIG
 from chest_xray_versions import DEFAULT_VERSION
 from support.archives import entry, store_with
 from support.paths import ROOT
@@ -99,8 +99,8 @@ def test_a_misspelt_name(store, tmp_path, command, misspelt, meant):
 )  # fmt: skip
 def test_a_wrong_handler_section_in_the_archive(store, tmp_path, old, new, said):
     archive = archive_path(DEFAULT_VERSION, store)
-    text = entry(archive, MODEL_CONFIG).replace(old.encode(), new.encode())
-    changed = store_with(archive, {MODEL_CONFIG: text}, tmp_path)
+    text = entry(archive, MODEL_CONFIG.name).replace(old.encode(), new.encode())
+    changed = store_with(archive, {MODEL_CONFIG.name: text}, tmp_path)
     assert fails(["serve.py"], tmp_path, TS_MODEL_STORE=changed) == said
 
 

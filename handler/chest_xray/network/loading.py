@@ -18,18 +18,23 @@ def load_network(archive: Archive) -> ServedNet:
     The modules that define it are the archive's own, so this runs code that came with it.
 
     Raises:
-        ValueError: the labels of the archive and of the network differ.
+        ValueError: the weights are not the network's, or the labels of the archive and of the
+            network differ.
     """
     with archive.unpacked() as folder:
         module = _import(folder, Path(archive.network_file).stem)
-        weights = torch.load(folder / archive.weights_file, map_location="cpu", weights_only=True)
-    network: ServedNet = network_class(module)()
+        network: ServedNet = network_class(module)()
+        try:
+            path = folder / archive.weights_file
+            network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        except Exception as error:  # torch raises almost anything for a damaged file
+            message = f"{archive.weights_file} holds no weights of {archive.network_file}: {error}"
+            raise ValueError(message) from None
     if network.labels != archive.labels:
         raise ValueError(
             f"{archive.path}: index_to_name.json says {archive.labels}, "
             f"{archive.network_file} says {network.labels}"
         )
-    network.load_state_dict(weights)
     return network.eval()
 
 

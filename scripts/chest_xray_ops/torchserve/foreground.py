@@ -4,7 +4,8 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-from chest_xray_ops.archive import archive_path, build, verify
+from chest_xray.archive import Archive
+from chest_xray_ops.archive import archive_path, build
 from chest_xray_ops.terminal import say
 from chest_xray_ops.torchserve.instance import MODEL, Instance
 from chest_xray_ops.torchserve.server import STOPPING, Server, StartFailed, default_workers
@@ -33,7 +34,7 @@ def serve(version: str | None) -> None:
     try:
         instance = Instance.from_environment()
         server = Server(instance)
-        with Supervisor(server, plan(instance, version)) as supervisor:
+        with Supervisor(server, *plan(instance, version)) as supervisor:
             print(_banner(instance, supervisor.start()), flush=True)
             supervisor.keep_up()
     except KeyboardInterrupt:
@@ -44,8 +45,12 @@ def serve(version: str | None) -> None:
             server.stop()
 
 
-def plan(instance: Instance, version: str | None) -> State:
-    """What to serve; raises StartFailed if the version that is to answer has no whole archive."""
+def plan(instance: Instance, version: str | None) -> tuple[State, Archive]:
+    """What to serve, and the archive of the version that is to answer.
+
+    Raises:
+        StartFailed: that version has no whole archive.
+    """
     if version:
         State.forget(instance)
     state = State.load(instance)
@@ -58,10 +63,9 @@ def plan(instance: Instance, version: str | None) -> State:
         if not entry:
             raise ValueError(f"version {state.default} is not among those it served")
         _build_if_missing(instance, entry)
-        verify(instance.model_store / entry.archive)
+        return state, Archive.open(instance.model_store / entry.archive)
     except (OSError, ValueError) as error:
         raise StartFailed(f"{error}: build one with the verb archive, or name --version") from None
-    return state
 
 
 def _build_if_missing(instance: Instance, entry: Entry) -> None:

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, NoReturn
 
+from chest_xray.archive import Archive
 from chest_xray.worker.contract import (
     COUNTS_VARIABLE,
     PROBE_HEADER,
@@ -43,11 +44,20 @@ class Supervisor:
     """Starts one server, answers for its state, and restarts it. A context manager that runs the
     :class:`Monitor`."""
 
-    def __init__(self, server: Server, plan: State) -> None:
+    def __init__(self, server: Server, plan: State, archive: Archive) -> None:
+        """
+        Args:
+            server: is started and stopped.
+            plan: what to serve at first.
+            archive: of the plan's default version.
+
+        Raises:
+            SettingError: the workers would refuse their settings.
+            ValueError: the archive has no golden answers.
+        """
         self._server, self._plan = server, plan
         self._instance = server.instance
         self._password = secrets.token_hex(16)
-        archive = self._instance.model_store / _default(plan).archive
         # Wrong ones would only be refused by every worker, after Java has started.
         handler_settings(archive, os.environ)
         self._picture = golden.read(archive)[0]

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from chest_xray.archive import Archive
 from chest_xray_ops import golden
 from chest_xray_ops.failure import Refused
 from chest_xray_ops.terminal import say
@@ -12,7 +13,7 @@ from chest_xray_ops.torchserve.instance import Instance
 from chest_xray_ops.torchserve.server import default_workers
 from chest_xray_ops.torchserve.state import State
 from chest_xray_ops.versions import scaling
-from chest_xray_ops.versions.rollout import Rollout, stored
+from chest_xray_ops.versions.rollout import Rollout, located, stored
 
 _READY_S = 10.0
 
@@ -36,15 +37,15 @@ class Management:
     def rollout(self) -> Rollout:
         return Rollout(self.client, self.instance, self.timeout_s, say)
 
-    def register(self, archive: Path, workers: int | None) -> list[Version]:
+    def register(self, path: Path, workers: int | None) -> list[Version]:
         """Load an archive next to the versions that serve.
 
         Args:
-            archive: a ``.mar`` file, or its name in the model store.
+            path: a ``.mar`` file, or the name of one in the model store.
             workers: by default as many as the default version has.
 
         Raises:
-            Refused: the archive holds no version that is new to the server.
+            Refused: its version is already registered.
             ServerError: the server does not take it.
             TimeoutError: its workers were not READY in time; the version is removed again.
             ValueError: it is not a model archive, or another one has its name.
@@ -53,16 +54,15 @@ class Management:
         if workers is None:
             usual = next((len(each.workers) for each in before if each.default), 0)
             workers = usual or default_workers()
+        archive = Archive.open(located(path, self.instance.model_store))
+        if archive.version in {registered.version for registered in before}:
+            raise Refused(f"version {archive.version} is already registered")
         with stored(archive, self.instance.model_store) as name:
             self.client.register(name, workers)
-            known = {each.version for each in before}
-            added = [each.version for each in self.client.versions() if each.version not in known]
-            if len(added) != 1:
-                raise Refused(f"{archive.name} holds no new version")
             try:
-                self.client.wait_ready(workers, added[0], self.timeout_s)
+                self.client.wait_ready(workers, archive.version, self.timeout_s)
             except TimeoutError:
-                self.client.unregister(added[0])
+                self.client.unregister(archive.version)
                 raise
         return self.remember()
 
@@ -122,7 +122,7 @@ class Management:
         default = [each for each in self.client.versions() if each.default]
         if not default:
             raise Refused("no version is registered")
-        [picture, *_] = golden.read(self.instance.model_store / default[0].archive)
+        [picture, *_] = golden.read(Archive.open(self.instance.model_store / default[0].archive))
         answer: dict[str, Any] = self.client.predict(picture.request, timeout_s=_READY_S)
         if fault := picture.fault(answer, default[0].version):
             raise Refused(fault)

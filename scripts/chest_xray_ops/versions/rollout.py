@@ -7,10 +7,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event
 
+from chest_xray.archive import Archive
 from chest_xray.files import write_atomically
 from chest_xray.worker.contract import is_busy, last_answer
 from chest_xray_ops import golden
-from chest_xray_ops.archive import verify, version_of
 from chest_xray_ops.failure import Failure
 from chest_xray_ops.torchserve.client import (
     ServerError,
@@ -54,12 +54,12 @@ class Rollout:
         self._client, self._instance = client, instance
         self._timeout_s, self._say = timeout_s, say
 
-    def out(self, archive: Path, workers: int | None, keep: bool) -> list[Version]:
+    def out(self, path: Path, workers: int | None, keep: bool) -> list[Version]:
         """Load a new version next to the default one and, if its golden answers are right, make it
         the default.
 
         Args:
-            archive: a ``.mar`` file, or the name of one in the model store.
+            path: a ``.mar`` file, or the name of one in the model store.
             workers: by default as many as the default version has.
             keep: leave the old version registered, with one worker, for a rollback and for callers
                 who name it; otherwise remove it.
@@ -70,9 +70,9 @@ class Rollout:
         Raises:
             RolloutFailed: the new version was refused, and nothing has changed.
         """
-        archive = located(archive, self._instance.model_store)
         try:
-            version = version_of(archive)
+            archive = Archive.open(located(path, self._instance.model_store))
+            version = archive.version
             cases = golden.read(archive)
         except (OSError, ValueError) as error:
             raise RolloutFailed(str(error)) from None
@@ -108,7 +108,7 @@ class Rollout:
         if not entry:
             raise RolloutFailed("there is no previous version to go back to")
         try:
-            cases = golden.read(self._instance.model_store / entry.archive)
+            cases = golden.read(Archive.open(self._instance.model_store / entry.archive))
             self._say(f"scaling {entry.version} to {now.wanted} workers")
             self._take_over(entry.version, now.wanted, cases)
         except BaseException as error:
@@ -198,29 +198,26 @@ def located(archive: Path, store: Path) -> Path:
 
 
 @contextmanager
-def stored(archive: Path, store: Path) -> Iterator[str]:
+def stored(archive: Archive, store: Path) -> Iterator[str]:
     """The file name of an archive in the model store: the archive is copied there if need be, and
     the copy is removed if the block fails.
 
     TorchServe registers by file name without any URL check, and keeps the file.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is not a model archive, or the store has a different one of that name.
+        ValueError: its settings are wrong, or the store has a different one of that name.
     """
-    archive = located(archive, store)
-    verify(archive)
     # Wrong ones would only be refused by the workers, at one start after another.
     handler_settings(archive, {})
-    target = store / archive.name
-    data = archive.read_bytes()
+    target = store / archive.path.name
+    data = archive.path.read_bytes()
     added = not target.exists()
     if added:
         write_atomically(target, data)
     elif target.read_bytes() != data:
         raise ValueError(f"{target} is a different archive; give the new one another file name")
     try:
-        yield archive.name
+        yield target.name
     except BaseException:
         if added:
             target.unlink(missing_ok=True)

@@ -2,9 +2,12 @@ import zipfile
 
 import pytest
 
+from chest_xray.archive import Archive
 from chest_xray.settings import Settings
 from chest_xray.typed_settings import SettingError
-from chest_xray_ops.yaml_settings import MODEL_CONFIG, handler_settings, read_yaml
+from chest_xray_ops.yaml_settings import handler_settings, read_yaml
+
+MODEL_CONFIG = "model-config.yaml"
 
 
 @pytest.fixture
@@ -14,7 +17,7 @@ def archive(tmp_path):
     def write(text):
         with zipfile.ZipFile(tmp_path / "a.mar", "w") as file:
             file.writestr(MODEL_CONFIG, text)
-        return tmp_path / "a.mar"
+        return Archive(tmp_path / "a.mar", "3.0", (), "network.py", "weights.pt", MODEL_CONFIG)
 
     return write
 

@@ -36,12 +36,12 @@ def test_a_named_version_starts_afresh(instance, monkeypatch):
     monkeypatch.setenv("TS_DEFAULT_WORKERS_PER_MODEL", "2")
     archive = f"chest-xray-{DEFAULT_VERSION}.mar"
     State(DEFAULT_VERSION, (Entry(DEFAULT_VERSION, archive, 7),)).save(instance)
-    assert plan(instance, None).entry(DEFAULT_VERSION).workers == 7
-    assert plan(instance, DEFAULT_VERSION) == State(
-        DEFAULT_VERSION, (Entry(DEFAULT_VERSION, archive, 2),)
-    )
+    assert plan(instance, None)[0].entry(DEFAULT_VERSION).workers == 7
+    state, opened = plan(instance, DEFAULT_VERSION)
+    assert state == State(DEFAULT_VERSION, (Entry(DEFAULT_VERSION, archive, 2),))
+    assert opened.version == DEFAULT_VERSION
     assert State.load(instance) is None
-    assert plan(instance, None).entry(DEFAULT_VERSION).workers == 2
+    assert plan(instance, None)[0].entry(DEFAULT_VERSION).workers == 2
 
 
 def test_a_default_version_without_its_archive_does_not_start(instance):
