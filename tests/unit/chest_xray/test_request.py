@@ -188,9 +188,12 @@ def test_the_option_is_no_image_and_is_true_or_false(row, code):
     [
         ({}, Headers()),
         ({"explain": "False", "Accept": "image/png"}, Headers()),
-        ({"explain": "True"}, Headers(Explanation.GRID)),
-        ({"explain": "True", "accept": "*/*"}, Headers(Explanation.GRID)),
-        ({"explain": "True", "ACCEPT": "text/html, Image/PNG;q=0.9"}, Headers(Explanation.OVERLAY)),
+        ({"explain": "True"}, Headers(explanation=Explanation.GRID)),
+        ({"explain": "True", "accept": "*/*"}, Headers(explanation=Explanation.GRID)),
+        (
+            {"explain": "True", "ACCEPT": "text/html, Image/PNG;q=0.9"},
+            Headers(explanation=Explanation.OVERLAY),
+        ),
         ({"Content-Type": "application/JSON; charset=utf-8"}, Headers(declared_json=True)),
         (
             {"X-Answer-Form": "result", "X-Key-Id": "ward-7"},
