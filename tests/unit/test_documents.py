@@ -72,11 +72,29 @@ def test_links_and_paths_lead_somewhere(document):
         assert "VERSION" in path or (ROOT / path).exists(), path
 
 
+def test_the_modules_of_the_request_path_are_there():
+    [tree] = re.findall(
+        r"^handler/chest_xray/(classifier.+?)^```", text("design.md"), re.DOTALL | re.M
+    )
+    modules = re.findall(r"^ *(\w+\.py|\w+/)", tree, re.MULTILINE)
+    assert len(modules) > 10
+    for module in modules:
+        assert (ROOT / "handler" / "chest_xray" / module).exists(), module
+
+
 def test_every_error_code_is_listed():
     rows = re.findall(r"^\| `(\w+)` \| (\d{3}) \|", text("api.md"), re.MULTILINE)
     assert {code: int(status) for code, status in rows} == {
         code: status.value for code, status in STATUS.items()
     }
+
+
+def test_every_code_of_the_edge_is_listed():
+    template = (ROOT / "config" / "nginx.conf").read_text(encoding="utf-8")
+    sent = re.findall(r"""^ +(default|\d{3}) '\{"code": "(\w+)",""", template, re.MULTILINE)
+    rows = re.findall(r"^\| (\w+) \| (\d{3}) \|", text("api.md"), re.MULTILINE)
+    listed = {code: status for code, status in rows}
+    assert listed == {code: status.replace("default", "400") for status, code in sent}
 
 
 @pytest.mark.parametrize("kind", [Settings, EdgeSettings])
