@@ -17,8 +17,7 @@ help: ## list the targets
 
 $(INSTALLED): requirements-dev.txt requirements-gpu.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "$(PYTHON) is older than Python 3.10" >&2; exit 1; }
-	$(PYTHON) scripts/environment.py .venv --requirements requirements-dev.txt --device $(DEVICE)
-	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . 2>/dev/null
+	$(PYTHON) scripts/environment.py .venv --requirements requirements-dev.txt --editable --device $(DEVICE)
 	@touch $@
 
 install: $(INSTALLED) ## make .venv with everything pinned: [DEVICE=cpu|gpu]

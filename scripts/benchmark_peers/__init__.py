@@ -1,4 +1,4 @@
-"""Other servers around the same work, to be measured beside ours by ``benchmark.py``.
+"""Other servers around the same work, to be measured next to ours by the verb ``benchmark``.
 
 Each module is a program that serves until it is killed, on ``PORT`` of the loopback with
 ``WORKERS`` processes, doing the ``CODE`` of ``work.py``; and it tells the driver, which has none of

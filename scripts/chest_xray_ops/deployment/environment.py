@@ -82,8 +82,13 @@ def install(python: Path, *requirements: Path) -> None:
             _say(f"unpacking {count} packages, {seconds}")
 
 
-def install_project(python: Path, clone: Path) -> None:
+def install_project(python: Path, clone: Path, editable: bool = False) -> None:
     """Build the wheel of a clone and install it, without what it depends on.
+
+    Args:
+        python: of the environment to install it in.
+        clone: the folder of the project.
+        editable: install links to the clone, so that changes of its files count at once.
 
     Raises:
         Failure: pip fails.
@@ -92,8 +97,9 @@ def install_project(python: Path, clone: Path) -> None:
         [str(python), "-c", "import hatchling"], capture_output=True
     ).returncode
     options = ["--no-build-isolation"] if has_builder else []
-    _say(f"building and installing the wheel of {clone.resolve()}")
-    for _ in _pip(python, "--force-reinstall", *options, str(clone)):
+    _say(f"installing the project from {clone.resolve()}")
+    what = ["--editable", str(clone)] if editable else [str(clone)]
+    for _ in _pip(python, "--force-reinstall", *options, *what):
         pass  # it takes seconds
 
 
