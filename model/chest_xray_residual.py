@@ -18,8 +18,7 @@ _DARK = 0.02  # added to the standard deviation, so that a blank image is not bl
 
 
 class Residual(nn.Module):
-    """Two 3x3 convolutions beside a shortcut (He et al. 2016, with the pooled shortcut of He et al.
-    2019)."""
+    """Two 3x3 convolutions with a shortcut (He et al. 2016), which pools (He et al. 2019)."""
 
     def __init__(self, width_in: int, width: int, stride: int, groups: int) -> None:
         super().__init__()
@@ -31,16 +30,16 @@ class Residual(nn.Module):
             self.shortcut = nn.Sequential(pool, Convolution(width_in, width, 1, 1, groups))
 
     def forward(self, x: Tensor) -> Tensor:
-        beside = self.first(x, rectify=True)
-        found: Tensor = self.second(beside, plus=self.shortcut(x), rectify=True)
-        return found
+        maps = self.first(x, rectify=True)
+        rectified: Tensor = self.second(maps, plus=self.shortcut(x), rectify=True)
+        return rectified
 
 
 class ResidualNet(StagedNet):
-    """Five residual blocks on a standardised 112 x 112 image; 0.9 million parameters a member.
+    """Five residual blocks on a standardised 112 x 112 image; 0.9 million parameters per member.
 
-    Several members are the groups of the same convolutions: a third of the calls, and as many more
-    multiplications.
+    Several members are the groups of the same convolutions, which takes fewer calls than one
+    convolution per member.
     """
 
     explained = 2  # 7 x 7 places; the last stage's 4 x 4 are too coarse to show
@@ -69,8 +68,8 @@ class ResidualNet(StagedNet):
                 # The same as averaging two by two, in a fifth of the time.
                 maps = nn.functional.interpolate(maps, scale_factor=0.5, mode="bilinear")
             maps = standardize(maps)
-        found: Tensor = self.blocks[index](maps)
-        return found
+        result: Tensor = self.blocks[index](maps)
+        return result
 
     def scores(self, maps: Tensor) -> Tensor:
         logits: Tensor = self.head(self.dropout(maps.to(self.head.weight.dtype).mean((2, 3))))
@@ -78,8 +77,8 @@ class ResidualNet(StagedNet):
 
 
 def side_by_side(networks: Sequence[ResidualNet]) -> ResidualNet:
-    """One network whose logits are the mean of what these give, each of one member (deep ensembles,
-    Lakshminarayanan et al. 2017)."""
+    """One network whose logits are the mean of those of these networks, which have one member each
+    (deep ensembles, Lakshminarayanan et al. 2017)."""
     together = ResidualNet(networks[0].head.out_features, len(networks))
     states = [network.state_dict() for network in networks]
     state = {}
@@ -96,8 +95,8 @@ def side_by_side(networks: Sequence[ResidualNet]) -> ResidualNet:
 
 
 def standardize(images: Tensor) -> Tensor:
-    """Mean 0 and deviation 1 for each image by itself, float32 (N, 1, H, W): brightness and
-    contrast are the scanner's, not the patient's."""
+    """Give each image float32 (N, 1, H, W) the mean 0 and the deviation 1, since brightness and
+    contrast are the scanner's and not the patient's."""
     mean = images.mean((2, 3), keepdim=True)  # by hand: several times as fast as var_mean
     variance = images.square().mean((2, 3), keepdim=True) - mean.square()
     return (images - mean) / (variance.clamp_min(0).sqrt() + _DARK)

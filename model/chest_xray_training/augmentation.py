@@ -1,7 +1,7 @@
 """Films -> films as other hospitals would have made, framed, exposed and stored them.
 
-What is drawn here at random is what must not decide an answer. All functions take and give float32
-(N, 1, H, W) in [0, 1] and draw from torch's global generator.
+What changes here at random must not decide an answer. All functions take and give float32
+(N, 1, H, W) in [0, 1], and draw from torch's global generator.
 """
 
 import math
@@ -28,7 +28,7 @@ _COVERED = 0.3
 
 
 def augment(films: Tensor, side: int) -> Tensor:
-    """Every kind of change; the result is (N, 1, side, side)."""
+    """Make every kind of change; the result is (N, 1, side, side)."""
     return occlude(expose(place(films, side)))
 
 
@@ -52,12 +52,12 @@ def place(films: Tensor, side: int) -> Tensor:
 
 
 def expose(films: Tensor) -> Tensor:
-    """Gamma, contrast and brightness of all; resolution, sharpness, noise and uneven exposure of
-    some."""
+    """Change gamma, contrast and brightness of all films, and resolution, sharpness, noise and
+    evenness of exposure of some."""
     count, side = len(films), films.shape[-1]
-    films = films.clamp(1e-4, 1) ** _each(count, -_GAMMA, _GAMMA).exp()
-    films = (films - 0.5) * _each(count, -_CONTRAST, _CONTRAST).exp() + 0.5
-    films = films + _each(count, -_BRIGHTNESS, _BRIGHTNESS)
+    films = films.clamp(1e-4, 1) ** _per_film(count, -_GAMMA, _GAMMA).exp()
+    films = (films - 0.5) * _per_film(count, -_CONTRAST, _CONTRAST).exp() + 0.5
+    films = films + _per_film(count, -_BRIGHTNESS, _BRIGHTNESS)
     share, *coarseness = _COARSE
     for chosen in torch.randperm(count)[: int(share * count)].chunk(2):
         if len(chosen):
@@ -70,16 +70,16 @@ def expose(films: Tensor) -> Tensor:
     line = torch.tensor([0.25, 0.5, 0.25])
     padded = functional.pad(films[sharp], (1, 1, 1, 1), mode="replicate")
     blurred = functional.conv2d(padded, (line[:, None] * line)[None, None])
-    films[sharp] += (films[sharp] - blurred) * _each(len(sharp), *_SHARPEN)
-    films[noisy] += torch.randn_like(films[noisy]) * _each(len(noisy), 0, _NOISE)
+    films[sharp] += (films[sharp] - blurred) * _per_film(len(sharp), *_SHARPEN)
+    films[noisy] += torch.randn_like(films[noisy]) * _per_film(len(noisy), 0, _NOISE)
     slope = torch.linspace(-1, 1, side)
-    across, down = (_each(len(uneven), -_RAMP, _RAMP) for _ in range(2))
+    across, down = (_per_film(len(uneven), -_RAMP, _RAMP) for _ in range(2))
     films[uneven] += across * slope + down * slope[:, None]
     return films.clamp(0, 1)
 
 
 def occlude(films: Tensor) -> Tensor:
-    """Borders, letters near the corners, and rectangles anywhere, in place."""
+    """Draw borders, letters near the corners, and rectangles anywhere, in place."""
     side = films.shape[-1]
     for film in films:
         if torch.rand(1) < _FRAMED:
@@ -92,7 +92,7 @@ def occlude(films: Tensor) -> Tensor:
 
 
 def _frame(film: Tensor, side: int) -> None:
-    """Collimation or scanning borders, mostly black, up to a tenth of the side."""
+    """Draw the borders of collimation or scanning, mostly black, up to a tenth of the side."""
     shade = 0.0 if torch.rand(1) < 0.75 else float(torch.rand(1))
     top, bottom, left, right = (_length(0, 0.1 * side) * _chance(0.6) for _ in range(4))
     film[:top] = shade
@@ -102,7 +102,7 @@ def _frame(film: Tensor, side: int) -> None:
 
 
 def _letter(film: Tensor, side: int) -> None:
-    """One to three light patterns as large as markers and letters, where those are."""
+    """Draw one to three light patterns of the size of markers and letters, where those are."""
     for _ in range(int(torch.randint(1, 4, (1,)))):
         height, width = _length(0.02 * side, 0.08 * side), _length(0.03 * side, 0.15 * side)
         top = _length(0, 0.18 * side) if _chance(0.7) else _length(0.8 * side, 0.92 * side)
@@ -115,19 +115,19 @@ def _letter(film: Tensor, side: int) -> None:
 
 
 def _cover(film: Tensor, side: int) -> None:
-    """One rectangle of one shade (random erasing, Zhong et al. 2020)."""
+    """Draw one rectangle of one shade (random erasing, Zhong et al. 2020)."""
     height, width = _length(0.1 * side, 0.35 * side), _length(0.1 * side, 0.35 * side)
     top, left = _length(0, side - height), _length(0, side - width)
     film[top : top + height, left : left + width] = float(torch.rand(1))
 
 
 def mix(films: Tensor, targets: Tensor, mixup: float, cutmix: float) -> tuple[Tensor, Tensor]:
-    """Mixup (Zhang et al. 2018) or CutMix (Yun et al. 2019) of the batch with itself in another
-    order.
+    """Mix the batch with itself in another order, by mixup (Zhang et al. 2018) or by CutMix (Yun et
+    al. 2019).
 
     Args:
-        targets: float32 (N, labels), shares of every label.
-        mixup: strength of the beta distribution of the share that is blended.
+        targets: float32 (N, labels), the shares of every label.
+        mixup: the strength of the beta distribution of the share that is blended.
         cutmix: how often a square is pasted instead, 0 to 1.
     """
     order = torch.randperm(len(films))
@@ -150,8 +150,8 @@ def _uniform(count: int, low: float, high: float) -> Tensor:
     return torch.empty(count).uniform_(low, high)
 
 
-def _each(count: int, low: float, high: float) -> Tensor:
-    """One number per film, to be spread over its pixels."""
+def _per_film(count: int, low: float, high: float) -> Tensor:
+    """One number per film, in the shape that spreads it over the pixels."""
     return _uniform(count, low, high)[:, None, None, None]
 
 

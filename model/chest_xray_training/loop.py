@@ -1,4 +1,5 @@
-"""The training loop of the original network: seeded, resumable, keeps the best validation loss."""
+"""The training loop of the original network. It is seeded and resumable, and keeps the weights with
+the lowest validation loss."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -23,9 +24,9 @@ class Recipe:
     """How the original network is trained: SGD without momentum."""
 
     epochs: int
-    """Most epochs to train."""
+    """The number of epochs after which training ends at the latest."""
     patience: int
-    """Stop after this many epochs without a better validation loss."""
+    """The number of epochs without a better validation loss after which training ends."""
     learning_rate: float = 0.05
     batch_size: int = 20
     seed: int = 0
@@ -33,24 +34,24 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Objective:
-    """What the network is trained for."""
+    """What a network is trained for."""
 
     loss: Callable[[Tensor, Tensor], Tensor]
-    """Mean loss of logits float32 (N, outputs) for targets int64 (N,), indices of labels."""
+    """The mean loss of logits float32 (N, outputs) for targets int64 (N,), indices of labels."""
 
     hits: Callable[[Tensor, Tensor], Tensor]
-    """bool (N,): which rows are right."""
+    """Which rows are right, bool (N,)."""
 
 
 def one_of_all() -> Objective:
-    """Which label it is: cross entropy."""
+    """To say which label it is, by cross entropy."""
     return Objective(
         nn.functional.cross_entropy, lambda logits, targets: logits.argmax(1) == targets
     )
 
 
 def one_against_the_rest(label: int) -> Objective:
-    """Whether it is this label: binary cross entropy of one output."""
+    """To say with one output whether it is this label, by binary cross entropy."""
 
     def loss(logits: Tensor, targets: Tensor) -> Tensor:
         wanted = (targets == label).float()
@@ -61,9 +62,9 @@ def one_against_the_rest(label: int) -> Objective:
 
 Films = Dataset[tuple[Tensor, int]]
 History = list[dict[str, float]]
-"""How the losses went."""
+"""The losses of a training, in order."""
 Progress = Callable[[int, int, int], None]
-"""Called after each step with epoch (from 1), step (from 1) and steps per epoch."""
+"""Called after each step with the epoch, the step (both from 1) and the steps per epoch."""
 
 
 def train(
@@ -119,7 +120,7 @@ def train(
 
 
 def reset(model: nn.Module, seed: int) -> None:
-    """Fresh weights that follow from the seed."""
+    """Give a network fresh weights that follow from the seed."""
     torch.manual_seed(seed)
     for module in model.modules():
         if callable(fresh := getattr(module, "reset_parameters", None)):
@@ -129,8 +130,8 @@ def reset(model: nn.Module, seed: int) -> None:
 def outputs_of(
     network: Callable[[Tensor], Tensor], films: Films, device: torch.device, batch_size: int = 64
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """What a network in evaluation mode says (N, outputs) and targets int64 (N,), on the CPU, batch
-    by batch, in order."""
+    """What a network in evaluation mode says (N, outputs), and the targets int64 (N,), both on the
+    CPU, batch by batch and in order."""
     with torch.inference_mode():
         for images, targets in DataLoader(films, batch_size):
             yield network(images.to(device)).cpu(), targets
@@ -139,9 +140,11 @@ def outputs_of(
 def all_outputs(
     network: Callable[[Tensor], Tensor], films: Films, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """The same of all films at once."""
+    """The same for all films at once."""
     batches = list(outputs_of(network, films, device))
-    return torch.cat([output for output, _ in batches]), torch.cat([each for _, each in batches])
+    return torch.cat([output for output, _ in batches]), torch.cat(
+        [targets for _, targets in batches]
+    )
 
 
 def resume(out: Path, recipe: dict[str, Any], device: torch.device) -> dict[str, Any] | None:
@@ -167,7 +170,7 @@ def save_weights(model: nn.Module, out: Path) -> None:
 def save_checkpoint(
     out: Path, recipe: dict[str, Any], history: History, state: dict[str, Any]
 ) -> None:
-    """All that a run needs to go on, and the history for people."""
+    """Write all that a run needs to go on, and the history for people."""
     _save(out / CHECKPOINT, {"recipe": recipe, "history": history, **state})
     (out / HISTORY).write_text(json.dumps(history, indent=2) + "\n", encoding="utf-8")
 
@@ -198,7 +201,7 @@ def _train_epoch(
     device: torch.device,
     progress: Progress,
 ) -> float:
-    """One pass over the films in a new order; returns the mean loss."""
+    """Make one pass over the films in a new order; returns the mean loss."""
     torch.manual_seed(recipe.seed * 100_003 + epoch)  # dropout and order of this epoch
     loader = DataLoader(films, recipe.batch_size, shuffle=True)
     model.train()
@@ -217,7 +220,7 @@ def _train_epoch(
 def validate(
     model: nn.Module, objective: Objective, films: Films, device: torch.device
 ) -> tuple[float, float]:
-    """Mean loss, and the share of films that is right."""
+    """The mean loss, and the share of films that is right."""
     logits, targets = all_outputs(model.eval(), films, device)
     loss = objective.loss(logits, targets).item()
     return loss, objective.hits(logits, targets).float().mean().item()
