@@ -1,6 +1,8 @@
 """What the documents say is what the project does."""
 
+import functools
 import json
+import operator
 import re
 import subprocess
 from dataclasses import MISSING, fields
@@ -129,32 +131,47 @@ def test_intervals_follow_from_the_counts():
 
 
 def test_figures_of_the_table_are_those_of_the_reports():
-    """Accuracy and what stands next to it in the reports, for each version of the table."""
+    """Each figure and its interval, for each version of the table."""
     [heads] = re.findall(r"^\| \|(.+)\|$", README, re.MULTILINE)
     versions = re.findall(r"\d\.\d", heads)
-    reports = [(ROOT / "reports" / each / "evaluation.md").read_text("utf-8") for each in versions]
+    reports = [
+        json.loads((ROOT / "reports" / each / "evaluation.json").read_text("utf-8"))
+        for each in versions
+    ]
+    adults, children = ("subgroups", "age group", "adults"), ("subgroups", "age group", "children")
     rows = {
-        "accuracy": "all",
-        "of normal, found": "normal",
-        "of pneumonia, found": "pneumonia",
-        "of covid-19, found": "covid-19",
-        "balanced accuracy": "balanced accuracy",
-        "AUROC pneumonia / normal inside the NIH films": "pneumonia against normal, nih-chestxray8",
-        "AUROC covid-19 / pneumonia inside ieee8023": "covid-19 against pneumonia, ieee8023",
-        "expected calibration error": "ece",
+        "adults, accuracy": (*adults, "accuracy"),
+        "adults, normal found": (*adults, "sensitivity normal"),
+        "adults, pneumonia found": (*adults, "sensitivity pneumonia"),
+        "adults, covid-19 found": (*adults, "sensitivity covid-19"),
+        "adults, balanced accuracy": (*adults, "balanced accuracy"),
+        "children, accuracy": (*children, "accuracy"),
+        "AUROC pneumonia / normal inside the NIH films": (
+            "within_source_auroc",
+            "pneumonia against normal, nih-chestxray8",
+        ),
+        "AUROC covid-19 / pneumonia inside ieee8023": (
+            "within_source_auroc",
+            "covid-19 against pneumonia, ieee8023",
+        ),
+        "all films, expected calibration error": ("figures", "ece"),
     }
-    for name, in_report in rows.items():
+    for name, path in rows.items():
         [cells] = re.findall(rf"^\| {re.escape(name)} \|(.+)\|$", README, re.MULTILINE)
         for cell, report in zip(cells.split("|"), reports, strict=True):
-            line = re.search(rf"^\| {re.escape(in_report)} \|(.+)\|$", report, re.MULTILINE)
-            assert line
-            # The report's shares of films were rounded twice.
-            rounding = 0.11 if "%" in cell else 0
-            assert figure(cell) == pytest.approx(figure(line[1]), abs=rounding), (name, cell)
-
-
-def figure(cell):
-    return float(re.search(r"\d+\.\d+", cell)[0])
+            found = functools.reduce(operator.getitem, path, report)
+            scale, rounding = (100, 0.0501) if "%" in cell else (1, 0.000501)
+            exact = [scale * found[key] for key in ("value", "low", "high")]
+            shown = list(map(float, re.findall(r"\d+\.\d+", cell)))
+            assert shown == pytest.approx(exact, abs=rounding), (name, cell)
+    [cells] = re.findall(r"^\| all films, accuracy \|(.+)\|$", README, re.MULTILINE)
+    for cell, report in zip(cells.split("|"), reports, strict=True):
+        right, films = map(int, re.search(r"(\d+)/(\d+)", cell).groups())
+        assert films == report["films"]
+        assert right / films == pytest.approx(report["figures"]["accuracy"]["value"], abs=5e-5)
+    counts = [report["subgroups"]["age group"] for report in reports]
+    for group in ("adults", "children"):
+        assert {f"{each[group]['films']} of {group}" in README for each in counts} == {True}
 
 
 def test_the_benchmark_table_is_that_of_the_report():
