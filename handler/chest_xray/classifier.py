@@ -52,9 +52,12 @@ class Observer:
 
     def failed(self, error: Exception) -> None:
         """The network could not read a part of a batch, whose rows get ``inference_failed``."""
-        # The place alone: a message may quote what a caller sent.
-        place = "".join(traceback.format_tb(error.__traceback__))
-        log.error("%s:\n%s", type(error).__name__, place)
+        log.error("%s:\n%s", type(error).__name__, place_of(error))
+
+
+def place_of(error: Exception) -> str:
+    """Where an error was raised, for a log; not its message, which may quote what a caller sent."""
+    return "".join(traceback.format_tb(error.__traceback__))
 
 
 class Classifier:

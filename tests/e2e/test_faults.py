@@ -178,14 +178,14 @@ def test_workers_that_have_no_memory(start, tmp_path, store, film):
 
 SICK = b"""
 from pathlib import Path
-_network = ChestXrayHandler._network
+_readings = Classifier.readings
 
-def _sick(self, images):
+def _sick(self, pixels):
     if str(os.getpid()) == Path(FLAG).read_text():
         raise RuntimeError("CUDA error: %d" % 700)
-    return _network(self, images)
+    return _readings(self, pixels)
 
-ChestXrayHandler._network = _sick
+Classifier.readings = _sick
 """
 
 

@@ -14,13 +14,13 @@ from support.films import draw_film, encode
 from support.paths import ROOT
 
 SLOW = b"""
-_handle = ChestXrayHandler._handle
+_classify = Classifier.classify
 
-def _slow(self, data, context):
+def _slow(self, requests):
     time.sleep(0.2)
-    return _handle(self, data, context)
+    return _classify(self, requests)
 
-ChestXrayHandler._handle = _slow
+Classifier.classify = _slow
 """
 
 

@@ -183,7 +183,7 @@ def test_parts_that_fail_side_by_side_are_all_counted(unpacked, monkeypatch):
 
     monkeypatch.setattr(handler.classifier, "_form", fail)
     monkeypatch.setattr("chest_xray.worker.health.os._exit", ended.append)
-    monkeypatch.setattr("chest_xray.classifier.log.error", lambda *_: time.sleep(0.05))
+    monkeypatch.setattr("chest_xray.worker.health.log.error", lambda *_: time.sleep(0.05))
 
     def infer():
         image = Image(InlineImage(b""), pixels=torch.zeros(1, 224, 224))

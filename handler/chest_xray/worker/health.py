@@ -1,10 +1,13 @@
 """Whether a worker can still read images: one that fails again and again ends itself."""
 
+import logging
 import os
 from threading import Lock
 
-from chest_xray.classifier import Observer
+from chest_xray.classifier import Observer, place_of
 from chest_xray.worker.activity import Activity
+
+log = logging.getLogger(__name__)
 
 _MAX_FAILURES = 3
 
@@ -27,6 +30,6 @@ class WorkerHealth(Observer):
         with self._counting:
             self._failures += 1
             count = self._failures
-        super().failed(error)
+        log.error("%s, %d in succession:\n%s", type(error).__name__, count, place_of(error))
         if count >= _MAX_FAILURES:
             os._exit(1)
