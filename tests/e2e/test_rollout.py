@@ -85,8 +85,8 @@ def bad_archives(good, folder):
     other = json.dumps(answers).encode()
     yield altered(good, folder / "other.mar", {"golden.json": other}), "golden answers", 8
     handler = entry(good, "chest_xray_handler.py").replace(
-        b"            return self._handle(data, context)",
-        b"            time.sleep(600)\n            return self._handle(data, context)",
+        b"            headers = _headers(",
+        b"            time.sleep(600)\n            headers = _headers(",
     )
     assert b"sleep(600)" in handler
     yield altered(good, folder / "hangs.mar", {"chest_xray_handler.py": handler}), "no answer", 8
