@@ -43,7 +43,7 @@ def test_a_second_version_from_register_to_unregister(server, second_version, fi
 
     run = server.script("manage.py", "register", str(second_version))
     assert run.returncode == 1
-    assert "409" in run.stderr
+    assert "already registered" in run.stderr
 
     run = server.script("manage.py", "unregister", "3.0")  # the default one
     assert run.returncode == 1
