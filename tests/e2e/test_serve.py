@@ -218,7 +218,7 @@ def test_predict_script(server, web, film, tmp_path, expected):
     assert [answer["heatmap"] for answer in answers] == list(map(str, pictures))
     for picture in pictures:
         with Image.open(picture) as opened:
-            assert opened.size == (224, 224)
+            assert opened.size == (224, 258)
 
 
 def test_nothing_of_a_request_is_logged_or_left_on_disk(server, web, film):

@@ -69,7 +69,7 @@ def test_explanations(everything, version):
     answer = explain(everything, version, FILMS[0], Accept="image/png")
     assert answer.headers["Content-Type"] == "image/png"
     picture = Image.open(io.BytesIO(answer.content))
-    assert (picture.format, picture.mode, picture.size) == ("PNG", "RGB", (224, 224))
+    assert (picture.format, picture.mode, picture.size) == ("PNG", "RGB", (224, 258))
 
 
 def test_explanations_beside_predictions(everything):

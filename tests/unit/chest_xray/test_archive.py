@@ -12,8 +12,7 @@ from support.archives import altered, entry
 
 @pytest.fixture(scope="module")
 def packed(store):
-    [path] = store.glob("*.mar")
-    return path
+    return store / f"chest-xray-{DEFAULT_VERSION}.mar"
 
 
 @pytest.fixture

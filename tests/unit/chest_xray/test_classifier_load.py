@@ -14,6 +14,7 @@ from chest_xray.classifier import Classifier
 from chest_xray.request import Explanation, ImageUrl, InlineImage, Request
 from chest_xray.response import body_of
 from chest_xray.settings import Settings
+from chest_xray_versions import DEFAULT_VERSION
 from support.dicoms import dicom
 from support.films import draw_film, encode
 
@@ -33,8 +34,7 @@ with Classifier.load(sys.argv[1]) as classifier:
 
 @pytest.fixture(scope="module")
 def packed(store):
-    [path] = store.glob("*.mar")
-    return path
+    return store / f"chest-xray-{DEFAULT_VERSION}.mar"
 
 
 @pytest.fixture(scope="module")
