@@ -96,16 +96,16 @@ class Classifier:
         self.device = device or torch.device("cpu")
         network = network.double() if reference else network
         self.network = network.to(self.device).eval()
-        self._form: nn.Module = self.network
-        if not reference:
-            self._form = serving_form(self.network, self.device, settings.bfloat16)
-            warm_up(self._form)
         self._precision = torch.float64 if reference else torch.float32
         self._observer = observer or Observer()
         with ExitStack() as stack:
             threads = torch.get_num_threads()
             stack.callback(torch.set_num_threads, threads)
-            torch.set_num_threads(settings.threads)
+            torch.set_num_threads(settings.threads)  # before anything computes: others may be busy
+            self._form: nn.Module = self.network
+            if not reference:
+                self._form = serving_form(self.network, self.device, settings.bfloat16)
+                warm_up(self._form)
             if shared is None:
                 folder = tempfile.TemporaryDirectory(prefix="chest-xray-")
                 shared = Path(stack.enter_context(folder))
