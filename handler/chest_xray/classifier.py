@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor, nn
 
 from chest_xray.archive import Archive
@@ -136,8 +135,7 @@ class Classifier:
         """
         archive = Archive.open(Path(source))
         if settings is None:
-            config = yaml.safe_load(archive.read(archive.config_file)) or {}
-            settings = Settings.load(config.get("handler"), {})
+            settings = Settings.packed_in(archive, {})
         return cls(load_network(archive), archive.version, settings, **options)
 
     def __enter__(self) -> "Classifier":

@@ -1,10 +1,12 @@
 """Every setting of the handler, typed and checked once, when a worker loads."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from chest_xray.archive import Archive
 from chest_xray.hosts import is_trusted_host
-from chest_xray.typed_settings import TypedSettings, setting
+from chest_xray.typed_settings import TypedSettings, read_yaml, setting
 
 _MOST_PORT = 65_535
 
@@ -69,3 +71,18 @@ class Settings(TypedSettings):
         "address space of that process, of which Python and the decoders map about 0.5 GB",
         unit="bytes",
     )
+
+    @classmethod
+    def packed_in(cls, archive: Archive, environment: Mapping[str, str]) -> "Settings":
+        """The settings that the workers of an archive load.
+
+        Args:
+            archive: whose YAML says them.
+            environment: of the server, which overrides them.
+
+        Raises:
+            SettingError: they would refuse to; the message says why.
+        """
+        text = archive.read(archive.config_file).decode("utf-8", errors="replace")
+        values = read_yaml(text, f"{archive.path.name}/{archive.config_file}")
+        return cls.load(values.get("handler"), environment)

@@ -33,6 +33,27 @@ class _Rule:
     expected: str
 
 
+def read_yaml(text: str, name: str) -> dict[str, Any]:
+    """A mapping; empty if there is nothing in the file.
+
+    Args:
+        name: of the file, for messages.
+
+    Raises:
+        SettingError: it is not YAML, or something else than a mapping.
+    """
+    import yaml  # here, since the bare client reads no YAML
+
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        problem = " ".join(str(error).split())
+        raise SettingError(f"{name}: invalid YAML: {problem}") from None
+    if values is not None and not isinstance(values, dict):
+        raise SettingError(f"{name}: expected names with values, got {values!r}")
+    return values or {}
+
+
 def setting(
     default: _Value,
     meaning: str,

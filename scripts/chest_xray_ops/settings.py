@@ -1,6 +1,7 @@
 """What an operator sets in the environment: our own settings and those of TorchServe that we read.
 
-The handler's settings and the edge's have files of their own: see ``yaml_settings``.
+The handler's settings and the edge's have files of their own: ``chest_xray.settings`` and
+``edge.settings``.
 """
 
 import os

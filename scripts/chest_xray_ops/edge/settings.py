@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from chest_xray.typed_settings import SettingError, TypedSettings, setting
+from chest_xray.typed_settings import SettingError, TypedSettings, read_yaml, setting
 from chest_xray_ops.settings import MAX_BODY_BYTES, is_endpoint
-from chest_xray_ops.yaml_settings import read_yaml
 
 # What goes into nginx's configuration as it is must not be able to say anything else there.
 _NAME = re.compile(r"(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")

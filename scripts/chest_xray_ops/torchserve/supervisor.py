@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any, NoReturn
 
 from chest_xray.archive import Archive
+from chest_xray.settings import Settings
 from chest_xray.worker.contract import (
     COUNTS_VARIABLE,
     PROBE_HEADER,
@@ -26,7 +27,6 @@ from chest_xray_ops.torchserve.instance import monitor_address
 from chest_xray_ops.torchserve.monitor import Monitor, Snapshot
 from chest_xray_ops.torchserve.server import Server, StartFailed
 from chest_xray_ops.torchserve.state import Entry, State
-from chest_xray_ops.yaml_settings import handler_settings
 
 _PROBE_EVERY_S = 2.0
 _PROBE_S = 10.0
@@ -59,7 +59,7 @@ class Supervisor:
         self._instance = server.instance
         self._password = secrets.token_hex(16)
         # Wrong ones would only be refused by every worker, after Java has started.
-        handler_settings(archive, os.environ)
+        Settings.packed_in(archive, os.environ)
         self._picture = golden.read(archive)[0]
         self._patience_s = OperatorSettings.from_environment().patience_s
         self._answered_at = _NEVER

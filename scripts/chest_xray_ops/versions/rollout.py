@@ -9,6 +9,7 @@ from threading import Event
 
 from chest_xray.archive import Archive
 from chest_xray.files import write_atomically
+from chest_xray.settings import Settings
 from chest_xray.worker.contract import is_busy, last_answer
 from chest_xray_ops import golden
 from chest_xray_ops.failure import Failure
@@ -21,7 +22,6 @@ from chest_xray_ops.torchserve.client import (
 from chest_xray_ops.torchserve.instance import Instance
 from chest_xray_ops.torchserve.state import State
 from chest_xray_ops.versions.scaling import scale
-from chest_xray_ops.yaml_settings import handler_settings
 
 _ANSWER_S = 30.0
 """Seconds within which a new version must answer a golden picture."""
@@ -208,7 +208,7 @@ def stored(archive: Archive, store: Path) -> Iterator[str]:
         ValueError: its settings are wrong, or the store has a different one of that name.
     """
     # Wrong ones would only be refused by the workers, at one start after another.
-    handler_settings(archive, {})
+    Settings.packed_in(archive, {})
     target = store / archive.path.name
     data = archive.path.read_bytes()
     added = not target.exists()

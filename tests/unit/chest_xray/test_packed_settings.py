@@ -4,8 +4,7 @@ import pytest
 
 from chest_xray.archive import Archive
 from chest_xray.settings import Settings
-from chest_xray.typed_settings import SettingError
-from chest_xray_ops.yaml_settings import handler_settings, read_yaml
+from chest_xray.typed_settings import SettingError, read_yaml
 
 MODEL_CONFIG = "model-config.yaml"
 
@@ -24,11 +23,11 @@ def archive(tmp_path):
 
 @pytest.mark.parametrize("text", ["", "batchSize: 16\n", "handler:\n", "handler:\n  # threads: 2"])
 def test_an_archive_without_settings_has_the_defaults(archive, text):
-    assert handler_settings(archive(text), {}) == Settings()
+    assert Settings.packed_in(archive(text), {}) == Settings()
 
 
 def test_the_environment_overrides_an_archive(archive):
-    loaded = handler_settings(archive("handler: {threads: 2, audit: true}"),
+    loaded = Settings.packed_in(archive("handler: {threads: 2, audit: true}"),
                               {"CHEST_XRAY_THREADS": "3"})  # fmt: skip
     assert loaded == Settings(threads=3, audit=True)
 
@@ -44,7 +43,7 @@ def test_the_environment_overrides_an_archive(archive):
 )  # fmt: skip
 def test_a_wrong_archive(archive, text, message):
     with pytest.raises(SettingError) as error:
-        handler_settings(archive(text), {})
+        Settings.packed_in(archive(text), {})
     assert str(error.value) == message
 
 
