@@ -6,13 +6,12 @@ so may the modules ``chest_xray_...`` that it is built on.
 """
 
 import ast
-import inspect
 import re
 import sys
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from chest_xray.network.stages import ServedNet
@@ -68,15 +67,10 @@ def network_class(version: str) -> "type[ServedNet]":
         ValueError: there is no module for this major number, or it does not define exactly one
             class.
     """
-    file = network_file(version)
-    module = import_module(_module_name(version))
-    classes: list[Any] = [member for _, member in inspect.getmembers(module, inspect.isclass)]
-    defined: list[type[ServedNet]] = [
-        member for member in classes if member.__module__ == module.__name__
-    ]
-    if len(defined) != 1:
-        raise ValueError(f"{file} defines {len(defined)} classes: expected one")
-    return defined[0]
+    from chest_xray.network import loading  # here, since it imports torch
+
+    network_file(version)  # for its message
+    return loading.network_class(import_module(_module_name(version)))
 
 
 def build_network(version: str) -> "ServedNet":
@@ -91,13 +85,10 @@ def load_network(version: str, weights: Path) -> "ServedNet":
     Raises:
         ValueError: there is no such version, or the weights are not this network's.
     """
-    import torch  # here, since whoever only looks for files does without
+    from chest_xray.network import loading  # here, since it imports torch
 
     network = build_network(version)
-    try:
-        network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
-    except Exception as error:  # torch raises almost anything for a damaged file
-        raise ValueError(f"{weights} holds no weights of version {version}: {error}") from None
+    loading.load_weights(network, weights, version)
     return network.eval()
 
 

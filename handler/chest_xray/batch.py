@@ -108,7 +108,7 @@ def outcome(request: Request | InputError, image: Image | None, answer_all: bool
     if isinstance(request, InputError):
         return Outcome(request)
     assert image
-    if image.error or not image.prediction:
+    if image.prediction is None:
         assert image.error
         return Outcome(image.error, request, image)
     allowed = answer_all or request.allow_out_of_distribution

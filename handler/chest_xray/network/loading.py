@@ -2,7 +2,6 @@
 
 import importlib
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -23,13 +22,8 @@ def load_network(archive: Archive) -> ServedNet:
     """
     with archive.unpacked() as folder:
         module = _import(folder, Path(archive.network_file).stem)
-        network: ServedNet = network_class(module)()
-        try:
-            path = folder / archive.weights_file
-            network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-        except Exception as error:  # torch raises almost anything for a damaged file
-            message = f"{archive.weights_file} holds no weights of {archive.network_file}: {error}"
-            raise ValueError(message) from None
+        network: ServedNet = network_class(module)()  # type: ignore[call-arg]  # knows its network
+        load_weights(network, folder / archive.weights_file, archive.version)
     if network.labels != archive.labels:
         raise ValueError(
             f"{archive.path}: index_to_name.json says {archive.labels}, "
@@ -38,19 +32,34 @@ def load_network(archive: Archive) -> ServedNet:
     return network.eval()
 
 
-def network_class(module: ModuleType) -> Callable[[], ServedNet]:
+def load_weights(network: ServedNet, path: Path, version: str) -> None:
+    """Give a network the weights of a file.
+
+    Args:
+        version: whose network it is, for the message.
+
+    Raises:
+        ValueError: they are not this network's.
+    """
+    try:
+        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    except Exception as error:  # torch raises almost anything for a damaged file
+        raise ValueError(f"{path} holds no weights of version {version}: {error}") from None
+
+
+def network_class(module: ModuleType) -> type[ServedNet]:
     """The one class that a version's module defines.
 
     Raises:
         ValueError: it defines none or several, which TorchServe would refuse, too.
     """
     found = [
-        each
-        for each in vars(module).values()
-        if isinstance(each, type) and each.__module__ == module.__name__
+        member
+        for member in vars(module).values()
+        if isinstance(member, type) and member.__module__ == module.__name__
     ]
     if len(found) != 1 or not issubclass(found[0], ServedNet):
-        raise ValueError(f"{module.__name__} must define exactly one class, a ServedNet")
+        raise ValueError(f"{module.__file__} defines {len(found)} classes: expected one ServedNet")
     return found[0]
 
 
