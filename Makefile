@@ -33,11 +33,16 @@ serve: archive ## run the server in the foreground; Ctrl-C stops it
 edge: $(INSTALLED) ## run nginx in front of a running server, with a certificate of its own
 	$(PY) scripts/edge.py --self-signed
 
-unit: $(INSTALLED) ## run the quick tests, which need no server
-	$(PY) -m pytest tests/unit --numprocesses logical --maxprocesses 4 --dist loadfile
+UNIT := $(PY) -m pytest tests/unit --numprocesses logical --maxprocesses 4 --dist loadfile
 
-test: $(INSTALLED) ## run the whole test suite; prints how much of handler/ it runs in-process
-	$(PY) -m pytest --cov
+unit: $(INSTALLED) ## run the quick tests, which need no server
+	$(UNIT)
+
+# By itself, the part with servers is neither slowed down by the measuring of coverage nor kept back
+# by what the quick tests leave in memory.
+test: $(INSTALLED) ## run the whole test suite; prints how much of handler/ the quick tests run
+	$(UNIT) --cov
+	$(PY) -m pytest tests/integration tests/e2e
 
 need = $(if $($(1)),,$(error give $(1)=folder))
 
