@@ -120,7 +120,7 @@ def _gated(
 ) -> Prediction | InputError:
     """The prediction, unless the image is of a kind that none should be given for."""
     if prediction.in_distribution or allowed:
-        return replace(prediction, warnings=warnings)
+        return replace(prediction, warnings=(*warnings, *prediction.warnings))
     message = (
         "The image does not look like a frontal chest X-ray, so a label would mean nothing. Send "
         '"allowOutOfDistribution": true with the image to get one all the same.'

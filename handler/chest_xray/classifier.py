@@ -1,6 +1,6 @@
 """Requests -> outcomes, in any process: the whole path of an image, with no server around it.
 
-    with Classifier.load(Path("chest-xray-3.0.mar")) as classifier:
+    with Classifier.load(Path("chest-xray-4.0.mar")) as classifier:
         [outcome] = classifier.classify([Request(InlineImage(data))])
 
 A batch goes through :meth:`Classifier.classify` from top to bottom: its images are fetched side by
@@ -33,7 +33,7 @@ from chest_xray.network.compiled import serving_form, warm_up
 from chest_xray.network.explanation import heatmaps
 from chest_xray.network.loading import load_network
 from chest_xray.network.stages import ServedNet
-from chest_xray.prediction import predict
+from chest_xray.prediction import Outputs
 from chest_xray.request import ImageUrl, Request
 from chest_xray.sandbox import DicomDecoder
 from chest_xray.settings import Settings
@@ -91,6 +91,7 @@ class Classifier:
             ValueError: a setting cannot be used.
         """
         self.version, self.labels = version, network.labels
+        self._outputs = Outputs(network)
         self.settings = settings
         self.device = device or torch.device("cpu")
         network = network.double() if reference else network
@@ -241,7 +242,7 @@ class Classifier:
         start = time.perf_counter()
         try:
             pixels = torch.stack([image.pixels for image in decoded if image.pixels is not None])
-            predictions = predict(self.readings(pixels), self.labels)
+            predictions = self._outputs.predictions(self.readings(pixels))
         except Exception as error:
             self._observer.failed(error)
             message = "The image could not be classified because of an internal error; try again."
@@ -257,7 +258,7 @@ class Classifier:
 
     @torch.inference_mode()
     def readings(self, pixels: Tensor) -> Tensor:
-        """float32 (N, 1, 224, 224) -> readings (N, labels + 1) as of ServedNet, on the CPU."""
+        """float32 (N, 1, 224, 224) -> readings (N, outputs) as of ServedNet, on the CPU."""
         readings: Tensor = self._form(pixels.to(self._precision))
         return readings
 
@@ -268,6 +269,9 @@ class Classifier:
             return
         pixels = torch.stack([image.pixels for image in explained if image.pixels is not None])
         with self._cores.one():
-            heats = heatmaps(self.network.network, pixels.to(self.device, self._precision)).cpu()
+            pixels = pixels.to(self.device, self._precision)
+            with torch.inference_mode():
+                upright = self.network.upright(pixels)
+            heats = self.network.as_sent(heatmaps(self.network.network, upright), pixels).cpu()
         for image, heat in zip(explained, heats, strict=True):
             image.heatmap = heat.float()

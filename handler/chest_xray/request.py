@@ -20,7 +20,11 @@ _HOW = (
 PROBE_HEADER = "X-Probe"
 """Carries the password of the supervisor, whose probes are no requests."""
 _IMAGE_KEYS = ("imageUrl", "data")
-_OPTION = "allowOutOfDistribution"
+_OPTIONS = {
+    "allowOutOfDistribution": "allow_out_of_distribution",
+    "operatingPoints": "operating_points",
+}
+"""What a body may ask for besides, and the field of a request that holds it."""
 _BOOLEANS = {"true": True, "false": False}
 _MEANT = {
     "imageUrl": {"imageurl", "url", "uri", "imageuri", "href", "link", "src", "path"},
@@ -28,6 +32,8 @@ _MEANT = {
              "body", "content", "file", "img"},
 }  # fmt: skip
 """What people write for our keys, in lower case and without separators."""
+Options = dict[str, bool]
+"""Fields of a request by name."""
 _KEY_ID = re.compile(r"[^A-Za-z0-9._-]")
 _DATA_URL = re.compile(r"data:[^,]{0,200}?(;base64)?,", re.IGNORECASE)
 
@@ -71,6 +77,8 @@ class Request:
     """Give a label even if the image is no frontal chest film."""
     explanation: Explanation | None = None
     """None asks for a prediction alone."""
+    operating_points: bool = False
+    """Name the operating points and say which of them the probabilities reach."""
 
 
 @dataclass(frozen=True)
@@ -136,11 +144,11 @@ def parse_request(row: Any, headers: Headers = _NO_HEADERS) -> Request:
         InputError: ``empty_request``, ``invalid_json``, ``invalid_request``, ``unknown_key`` or
             ``invalid_base64``.
     """
-    source, allow = _parse(row, headers.declared_json)
-    return Request(source, allow, headers.explanation)
+    source, options = _parse(row, headers.declared_json)
+    return Request(source, explanation=headers.explanation, **options)
 
 
-def _parse(row: Any, declared_json: bool) -> tuple[ImageSource, bool]:
+def _parse(row: Any, declared_json: bool) -> tuple[ImageSource, Options]:
     if isinstance(row, Mapping):
         if "body" not in row:
             return _from_fields(row)
@@ -154,13 +162,13 @@ def _parse(row: Any, declared_json: bool) -> tuple[ImageSource, bool]:
     raise InputError("invalid_request", f"The body is not a JSON object. {_HOW}")
 
 
-def _from_bytes(body: bytes, declared_json: bool) -> tuple[ImageSource, bool]:
+def _from_bytes(body: bytes, declared_json: bool) -> tuple[ImageSource, Options]:
     """A body as it was sent: JSON, whatever its declared type, or the image itself."""
     start = body[:64].lstrip()
     if not start:
         raise InputError("empty_request", f"The request is empty. {_HOW}")
     if not declared_json and start[:1] != b"{":
-        return InlineImage(body), False
+        return InlineImage(body), {}
     try:
         parsed = json.loads(body)
     except (ValueError, RecursionError):
@@ -170,15 +178,15 @@ def _from_bytes(body: bytes, declared_json: bool) -> tuple[ImageSource, bool]:
     return _from_object(parsed)
 
 
-def _from_object(body: Mapping[str, Any]) -> tuple[ImageSource, bool]:
-    """A JSON object with exactly one of ``imageUrl`` and ``data``, both strings, and maybe the
-    option."""
+def _from_object(body: Mapping[str, Any]) -> tuple[ImageSource, Options]:
+    """A JSON object with exactly one of ``imageUrl`` and ``data``, both strings, and maybe
+    options."""
     if not body:
         raise InputError("empty_request", f"The JSON object is empty. {_HOW}")
-    if unknown := [key for key in body if key not in (*_IMAGE_KEYS, _OPTION)]:
+    if unknown := [key for key in body if key not in (*_IMAGE_KEYS, *_OPTIONS)]:
         raise InputError("unknown_key", f"{_hint(unknown, body)} {_HOW}")
-    allow = _option(body.get(_OPTION, False))
-    images = [(key, value) for key, value in body.items() if key != _OPTION]
+    options = _options(body)
+    images = [(key, value) for key, value in body.items() if key not in _OPTIONS]
     if not images:
         raise InputError("empty_request", f"The request has no image. {_HOW}")
     if len(images) > 1:
@@ -189,18 +197,23 @@ def _from_object(body: Mapping[str, Any]) -> tuple[ImageSource, bool]:
     if not value.strip():
         raise InputError("empty_request", f"The value of {key} is empty. {_HOW}")
     if declared := _DATA_URL.match(value):
-        return InlineImage(_from_data_url(value[declared.end() :], bool(declared[1]))), allow
-    return (ImageUrl(value) if key == "imageUrl" else InlineImage(_decode_base64(value))), allow
+        return InlineImage(_from_data_url(value[declared.end() :], bool(declared[1]))), options
+    return (ImageUrl(value) if key == "imageUrl" else InlineImage(_decode_base64(value))), options
 
 
-def _option(value: Any) -> bool:
+def _options(body: Mapping[str, Any]) -> Options:
+    """The options among the keys of a body or the fields of a form."""
+    return {field: _option(key, body[key]) for key, field in _OPTIONS.items() if key in body}
+
+
+def _option(key: str, value: Any) -> bool:
     """JSON's true or false, or that word in a form."""
     if isinstance(value, (bytes, bytearray)):
         value = bytes(value[:8]).decode("ascii", "replace")
     if isinstance(value, str):
         value = _BOOLEANS.get(value.strip().lower())
     if not isinstance(value, bool):
-        raise InputError("invalid_request", f"{_OPTION} is neither true nor false. {_HOW}")
+        raise InputError("invalid_request", f"{key} is neither true nor false. {_HOW}")
     return value
 
 
@@ -213,16 +226,16 @@ def _hint(unknown: list[Any], body: Mapping[str, Any]) -> str:
         for known, meant in _MEANT.items():
             if plain in meant:
                 return f"A key is unknown; {known} is probably meant."
-    return f"A key is unknown: only {', '.join(_IMAGE_KEYS)} and {_OPTION} are."
+    return f"A key is unknown: only {', '.join((*_IMAGE_KEYS, *_OPTIONS))} are."
 
 
-def _from_fields(fields: Mapping[str, Any]) -> tuple[ImageSource, bool]:
+def _from_fields(fields: Mapping[str, Any]) -> tuple[ImageSource, Options]:
     """Fields of a form, of a gRPC input map, or of an envelope's instance.
 
     ``imageUrl`` holds a URL. Any other single field holds an image: a file's field may have any
-    name, and ``data`` may also be base64 text, as it is in JSON. The option may come with either.
+    name, and ``data`` may also be base64 text, as it is in JSON. Options may come with either.
     """
-    images = {key: value for key, value in fields.items() if key != _OPTION}
+    images = {key: value for key, value in fields.items() if key not in _OPTIONS}
     if not images:
         raise InputError("empty_request", f"The request has no image. {_HOW}")
     if len(images) > 1:
@@ -230,14 +243,14 @@ def _from_fields(fields: Mapping[str, Any]) -> tuple[ImageSource, bool]:
     [(key, value)] = images.items()
     if key.lstrip().startswith("{"):  # curl -d without a Content-Type declares a form
         raise InputError("invalid_request", f"JSON was declared as a form. {_HOW}")
-    options = {_OPTION: fields[_OPTION]} if _OPTION in fields else {}
+    options = {key: fields[key] for key in _OPTIONS if key in fields}
     if isinstance(value, (bytes, bytearray)) and key != "imageUrl":
         data = bytes(value)
         if not data:
             raise InputError("empty_request", f"The field {_shown(key)} is empty. {_HOW}")
         if key == "data" and _is_text(data):
             return _from_object({key: data.decode("ascii", "replace"), **options})
-        return InlineImage(data), _option(fields.get(_OPTION, False))
+        return InlineImage(data), _options(options)
     if isinstance(value, (bytes, bytearray)):
         value = bytes(value).decode("utf-8", "replace")
     return _from_object({key: value, **options})

@@ -5,7 +5,7 @@ from typing import Any
 from chest_xray.batch import Outcome
 from chest_xray.errors import InputError
 from chest_xray.network.explanation import overlay
-from chest_xray.prediction import DIGITS, distribution
+from chest_xray.prediction import DIGITS, Prediction, distribution
 from chest_xray.request import Explanation
 
 
@@ -33,11 +33,29 @@ def body_of(outcome: Outcome, version: str, result_only: bool = False) -> dict[s
         "probabilities": {
             label: round(value, DIGITS) for label, value in answer.probabilities.items()
         },
+        "low_confidence": answer.low_confidence,
         **distribution(answer),
         "model_version": version,
     }
+    if outcome.request and outcome.request.operating_points:
+        body["operating_points"] = _operating_points(answer)
     if answer.warnings:
         body["warnings"] = list(answer.warnings)
     if heatmap is not None:
         body["heatmap"] = [[round(value, DIGITS) for value in row] for row in heatmap.tolist()]
     return body
+
+
+def _operating_points(answer: Prediction) -> dict[str, Any]:
+    """Per label and operating point the threshold, and whether the label's probability reaches
+    it."""
+    return {
+        label: {
+            name: {
+                "threshold": round(threshold, DIGITS),
+                "reached": answer.probabilities[label] >= threshold,
+            }
+            for name, threshold in thresholds.items()
+        }
+        for label, thresholds in answer.thresholds.items()
+    }

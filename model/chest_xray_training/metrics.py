@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chest_xray.network.stages import OPERATING_POINTS
 from chest_xray_training.dataset import Film
 
 Ints = NDArray[np.integer]
@@ -20,7 +21,6 @@ Figures = dict[str, float]
 
 _BINS = 15  # of the calibration error, as Guo et al. 2017
 _RESAMPLES = 1_000
-_POINTS = ("high_sensitivity", "balanced", "high_specificity")
 _HIGH = 0.95  # sensitivity or specificity that an operating point is named for
 
 
@@ -168,9 +168,9 @@ def with_intervals(
     whole = compute(np.arange(len(groups)))
     return {
         name: {
-            "value": _rounded(value),
-            "low": _rounded(_quantile(drawn[name], 0.025)),
-            "high": _rounded(_quantile(drawn[name], 0.975)),
+            "value": rounded(value),
+            "low": rounded(_quantile(drawn[name], 0.025)),
+            "high": rounded(_quantile(drawn[name], 0.975)),
         }
         for name, value in whole.items()
     }
@@ -214,7 +214,7 @@ def operating_points(
     chosen = {}
     for index, label in enumerate(labels):
         positive = truths == index
-        best = dict.fromkeys(_POINTS, (-1.0, 0.5))
+        best = dict.fromkeys(OPERATING_POINTS, (-1.0, 0.5))
         for threshold in np.unique(probabilities[:, index]):
             sensitivity, specificity = at_threshold(positive, probabilities[:, index], threshold)
             for point, reached, worth in (
@@ -224,7 +224,7 @@ def operating_points(
             ):
                 if reached and worth > best[point][0]:
                     best[point] = (worth, float(threshold))
-        chosen[label] = {point: best[point][1] for point in _POINTS}
+        chosen[label] = {point: best[point][1] for point in OPERATING_POINTS}
     return chosen
 
 
@@ -248,5 +248,5 @@ def _quantile(values: list[float], share: float) -> float:
     return float(np.nanquantile(values, share)) if not np.isnan(values).all() else math.nan
 
 
-def _rounded(value: float) -> float | None:
+def rounded(value: float) -> float | None:
     return None if math.isnan(value) else round(value, 4)

@@ -14,7 +14,8 @@ from support.torchserve_context import ask
 
 DISTRIBUTION = {"in_distribution", "in_distribution_score"}
 
-BODIES = {"label", "probability", "probabilities", *DISTRIBUTION, "model_version", "warnings"}
+BODIES = {"label", "probability", "probabilities", "low_confidence", *DISTRIBUTION}
+BODIES |= {"model_version", "warnings"}
 
 
 def check(bodies, statuses):
