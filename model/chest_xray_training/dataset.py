@@ -25,8 +25,8 @@ _LUNGS = (slice(SIZE * 15 // 100, SIZE * 85 // 100), slice(SIZE * 10 // 100, SIZ
 _CONTRADICTED = {("pneumonia", "Normal"), ("normal", "Lung Opacity")}
 """A label that was mined from a report, and what the radiologists of the RSNA challenge called the
 film."""
-_OF_CHILDREN = {"kermany-pediatric"}
-"""Collections of children's films alone, which do not state the age of a single child."""
+CHILDREN = "kermany-pediatric"
+"""The collection of children's films alone, which does not state the age of a single child."""
 _SPLIT_SPELLINGS = {"val": "valid", "validation": "valid"}
 
 
@@ -58,7 +58,7 @@ class Film:
     @property
     def age_group(self) -> str:
         """``adults`` or ``children``, who are under 18; empty where the data set does not say."""
-        if self.source in _OF_CHILDREN:
+        if self.source == CHILDREN:
             return "children"
         if self.age is None:
             return ""

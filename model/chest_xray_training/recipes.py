@@ -3,21 +3,29 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
+from torch import Tensor
 
-from chest_xray.network.stages import ServedNet, StagedNet
+from chest_xray.network.stages import OPERATING_POINTS, ServedNet, StagedNet
+from chest_xray.transform import SIZE
 from chest_xray_original import VotingNet
 from chest_xray_residual import ResidualNet, side_by_side
-from chest_xray_training import loop, protocols, robust
+from chest_xray_training import loop, robust, taught
 from chest_xray_training.calibration import fit_calibration
-from chest_xray_training.dataset import FilmDataset
-from chest_xray_training.gating import fit_gate
+from chest_xray_training.dataset import CHILDREN, FilmDataset
+from chest_xray_training.elsewhere import as_met_elsewhere
+from chest_xray_training.gating import GateRecipe, fit_gate
 from chest_xray_training.loop import stored
+from chest_xray_training.metrics import operating_points
+from chest_xray_training.orienting import fit_orientation
+from chest_xray_training.patients import fit_child_calibration, fit_head, fit_recognition
+from chest_xray_v4 import ChestXrayV4
 from chest_xray_versions import build_network, network_class
 
-Recipe = loop.Recipe | robust.RobustRecipe
+Recipe = loop.Recipe | robust.RobustRecipe | taught.TaughtRecipe
+_PLACES = 100_000  # that a threshold between 0 and 1 can have
 Histories = dict[str, loop.History]
 """A learning curve per network that was trained, by the network's name."""
 
@@ -44,6 +52,7 @@ class Run:
         seed: int = 0,
     ) -> loop.History:
         """Train one network in a folder of its own and load the weights that are kept."""
+        assert not isinstance(self.recipe, taught.TaughtRecipe)
         recipe = replace(self.recipe, seed=self.recipe.seed + seed)
         if isinstance(recipe, robust.RobustRecipe):
             history = robust.train(
@@ -70,6 +79,50 @@ class Run:
         return history
 
 
+def calibrate(served: ServedNet, run: Run) -> None:
+    """Fit one calibration for all films."""
+    logits, targets = loop.all_outputs(served.network, run.valid_films, run.device)
+    temperature, bias = fit_calibration(logits, targets)
+    served.temperature.fill_(temperature)
+    served.bias.copy_(torch.tensor(bias))
+
+
+def calibrate_by_patient(served: ServedNet, run: Run) -> None:
+    """Fit the calibration of adults' films, and all that films of children are read with."""
+    served = cast(ChestXrayV4, served)
+    network, part = cast(ResidualNet, served.network), served.of_children
+    children, valid_children = _of_children(run.train_films), _of_children(run.valid_films)
+    logits, targets = loop.all_outputs(network, run.valid_films, run.device)
+    temperature, bias = fit_calibration(logits[~valid_children], targets[~valid_children])
+    served.temperature.fill_(temperature)
+    served.bias.copy_(torch.tensor(bias))
+    # Without films of children, all films are read alike, whatever they look like.
+    part.head.load_state_dict(network.head.state_dict())
+    part.temperature.fill_(temperature)
+    part.bias.copy_(served.bias)
+    if not (children.any() and valid_children.any()):
+        return
+
+    def features_of(images: Tensor) -> Tensor:
+        return part.features(network.stages(images)[-1])
+
+    def mirrored(images: Tensor) -> Tensor:
+        return features_of(images.flip(3))
+
+    seen = [loop.all_outputs(each, run.train_films, run.device) for each in (features_of, mirrored)]
+    features, labels = (torch.cat(each) for each in zip(*seen, strict=True))
+    children = children.repeat(len(seen))
+    fit_recognition(part, features, children)
+    fit_head(part, features, labels, children, network.head)
+    features, labels = loop.all_outputs(features_of, run.valid_films, run.device)
+    fit_child_calibration(part, features, labels, valid_children)
+
+
+def _of_children(films: FilmDataset) -> Tensor:
+    """bool (N,)."""
+    return torch.tensor([film.source == CHILDREN for film in films.films])
+
+
 @dataclass(frozen=True)
 class Training:
     """What a version's recipe stands for."""
@@ -78,10 +131,13 @@ class Training:
     """Numbers to train with, by name; the first ones are the default."""
 
     train: Callable[[ServedNet, Run], Histories]
-    """Trains the network of a version; its calibration and gate follow afterwards."""
+    """Trains the network of a version; what else serving needs follows afterwards."""
 
-    measure: Callable[[Path, tuple[str, ...]], dict[str, Any]] | None = None
-    """Measures experiments on the recipe, from a data set and the labels, for the report."""
+    gate: GateRecipe = GateRecipe()
+    """What the gate is fitted on."""
+
+    calibrate: Callable[[ServedNet, Run], None] = calibrate
+    """Makes the probabilities honest, on the validation split."""
 
 
 def train_single(served: ServedNet, run: Run) -> Histories:
@@ -110,6 +166,21 @@ def train_members(served: ServedNet, run: Run) -> Histories:
     return histories
 
 
+def train_students(served: ServedNet, run: Run) -> Histories:
+    """Train teachers, then the members of a :class:`ResidualNet` as their students, and the eye for
+    films that are turned or inverted."""
+    network, recipe = cast(ResidualNet, served.network), run.recipe
+    assert isinstance(recipe, taught.TaughtRecipe)
+    together, histories = taught.train(
+        recipe, network.members, run.train_films, run.valid_films, run.out, run.progress
+    )
+    network.load_state_dict(together.state_dict())
+    run.progress("orientation", 0, 1)
+    orientation = fit_orientation(run.train_films.images(SIZE))
+    cast(ChestXrayV4, served).orientation.load_state_dict(orientation.state_dict())
+    return histories
+
+
 _PLAIN = {
     # As long as the validation loss keeps falling; all else as in the original report.
     "converged": loop.Recipe(epochs=200, patience=20),
@@ -119,7 +190,14 @@ _PLAIN = {
 RECIPES: Mapping[str, Training] = {
     "single": Training(_PLAIN, train_single),
     "voters": Training(_PLAIN, train_voters),
-    "members": Training({"robust": robust.RobustRecipe()}, train_members, protocols.measure),
+    "members": Training({"robust": robust.RobustRecipe()}, train_members),
+    "students": Training(
+        {"taught": taught.TaughtRecipe()},
+        train_students,
+        # Harder variants of films, and more of what is none.
+        GateRecipe(drawn=6000, variant=as_met_elsewhere, refused=0.005),
+        calibrate_by_patient,
+    ),
 }
 """What the recipes that versions name stand for."""
 
@@ -144,20 +222,24 @@ def train_version(version: str, run: Run) -> Histories:
         ValueError: there is no such version, or ``run.out`` holds another recipe's checkpoint.
     """
     served = build_network(version)
-    histories = training_of(version).train(served, run)
+    training = training_of(version)
+    histories = training.train(served, run)
+    served.to(run.device).eval()
     run.progress("calibration and gate", 0, 1)
-    finish(served, run.train_films, run.valid_films, run.device)
+    training.calibrate(served, run)
+    choose_operating_points(served, run.valid_films, run.device)
+    fit_gate(served, run.train_films, run.valid_films, run.device, training.gate)
     torch.save(stored(served), run.out / loop.WEIGHTS)
     return histories
 
 
-def finish(
-    served: ServedNet, train_films: FilmDataset, valid_films: FilmDataset, device: torch.device
+def choose_operating_points(
+    served: ServedNet, valid_films: FilmDataset, device: torch.device
 ) -> None:
-    """Fit what serving needs besides the network's weights."""
-    served.to(device).eval()
-    logits, targets = loop.all_outputs(served.network, valid_films, device)
-    temperature, bias = fit_calibration(logits, targets)
-    served.temperature.fill_(temperature)
-    served.bias.copy_(torch.tensor(bias))
-    fit_gate(served, train_films, valid_films, device)
+    """Choose the thresholds of a calibrated network's probabilities."""
+    readings, targets = loop.all_outputs(served, valid_films, device)
+    probabilities = readings[:, : len(served.labels)].double().softmax(1)
+    points = operating_points(targets.cpu().numpy(), probabilities.cpu().numpy(), served.labels)
+    rows = [[points[label][name] for name in OPERATING_POINTS] for label in served.labels]
+    # Rounded down, so that in every precision the films that they were read from reach them.
+    served.operating_points.copy_((torch.tensor(rows) * _PLACES).floor() / _PLACES)

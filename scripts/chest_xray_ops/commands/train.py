@@ -3,7 +3,7 @@
 examples:
   chest-xray train --data ~/chest-xray
   chest-xray train --data ~/chest-xray --version 1.0 --preset original --out build/mine
-  chest-xray train --data ~/chest-xray --steps 500 --learning-rate 1e-3
+  chest-xray train --data ~/chest-xray --version 3.0 --steps 500 --learning-rate 1e-3
 
 A run that was cut off goes on where it stopped when the same command is given again.
 """
@@ -18,7 +18,7 @@ import torch
 from chest_xray_ops.failure import WrongUsage
 from chest_xray_ops.places import ROOT
 from chest_xray_ops.terminal import print_json, progress_bar, say
-from chest_xray_training import loop, plots
+from chest_xray_training import loop, plots, taught
 from chest_xray_training.dataset import FilmDataset, read_films
 from chest_xray_training.recipes import (
     RECIPES,
@@ -70,8 +70,9 @@ def run(args: argparse.Namespace) -> int:
     out = args.out or ROOT / "build" / "train" / f"{args.version}-{preset}"
     device = torch.device(args.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if args.restart:
-        for checkpoint in out.glob(f"*/{loop.CHECKPOINT}"):
-            checkpoint.unlink()
+        for name in (loop.CHECKPOINT, taught.ANSWERS):
+            for kept in out.glob(f"*/{name}"):
+                kept.unlink()
     histories = _train(args.version, args.data, recipe, out, device)
     for name, history in histories.items():
         plots.learning_curve(history, out / f"learning_curve_{name}.png")

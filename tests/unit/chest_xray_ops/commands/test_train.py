@@ -31,13 +31,14 @@ def recipe_of(monkeypatch, tmp_path, *arguments):
 
 
 def test_every_version_has_a_default_preset(monkeypatch, tmp_path):
-    for version in ("1.0", "2.0", "3.0"):
+    for version in ("1.0", "2.0", "3.0", "4.0"):
         first = next(iter(training_of(version).presets.values()))
         assert recipe_of(monkeypatch, tmp_path, "--version", version) == first
 
 
 def test_numbers_replace_those_of_the_preset(monkeypatch, tmp_path):
-    options = ("--steps", "7", "--learning-rate", "1e-3", "--use-contradicted", "--seed", "2")
+    options = ("--version", "3.0", "--steps", "7", "--learning-rate", "1e-3")
+    options += ("--use-contradicted", "--seed", "2")
     recipe = recipe_of(monkeypatch, tmp_path, *options)
     assert (recipe.steps, recipe.learning_rate, recipe.seed) == (7, 1e-3, 2)
     assert recipe.use_contradicted
@@ -48,7 +49,8 @@ def test_numbers_replace_those_of_the_preset(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--epochs", "3"], "preset robust has no epochs"),
+        (["--epochs", "3"], "preset taught has no epochs"),
+        (["--version", "3.0", "--epochs", "3"], "preset robust has no epochs"),
         (["--version", "2.0", "--steps", "3", "--mixup", "1"], "has no steps, mixup"),
         (["--version", "1.0", "--preset", "robust"], "version 1.0 has no preset robust: expected"),
     ],
