@@ -46,14 +46,14 @@ test: $(INSTALLED) ## run the whole test suite; prints how much of handler/ the 
 
 need = $(if $($(1)),,$(error give $(1)=folder))
 
-train: $(INSTALLED) ## train: DATA=folder [VERSION=2.0] [PRESET=original|converged|robust]
+train: $(INSTALLED) ## train: DATA=folder [VERSION=2.0] [PRESET=original]
 	$(call need,DATA)$(PY) scripts/train.py --data '$(DATA)' $(version) $(if $(PRESET),--preset $(PRESET))
 
 evaluate: $(INSTALLED) ## evaluate: DATA=folder [VERSION=2.0] [SPLIT=test] [WEIGHTS=weights.pt]
 	$(call need,DATA)$(PY) scripts/evaluate.py --data '$(DATA)' $(version) --split $(SPLIT) $(if $(WEIGHTS),--weights '$(WEIGHTS)')
 
-protocols: $(INSTALLED) ## train the experiments of version 3.0's report: DATA=folder
-	$(call need,DATA)$(PY) scripts/protocols.py --data '$(DATA)'
+protocols: $(INSTALLED) ## train the experiments of a report: DATA=folder [VERSION=3.0]
+	$(call need,DATA)$(PY) scripts/protocols.py --data '$(DATA)' $(version)
 
 benchmark: $(INSTALLED) ## measure this server next to others; needs wrk: [ARGS='--rounds 3']
 	$(PY) scripts/benchmark.py $(ARGS)

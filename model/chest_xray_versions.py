@@ -16,14 +16,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from chest_xray.network.stages import ServedNet
 
-DEFAULT_VERSION = "3.0"
+DEFAULT_VERSION = "4.0"
 """The version that is served, built, trained and evaluated unless another one is named."""
 _INSTALLED = Path(__file__).with_name("chest_xray_weights")
 WEIGHTS = _INSTALLED if _INSTALLED.is_dir() else Path(__file__).with_name("weights")
 """The committed weights; an installed wheel has those of the default version, in a folder whose
 name is the project's own."""
-PROTOCOLS = WEIGHTS / "protocols"
-"""The weights of the experiments on version 3.0's recipe, which serve its report alone."""
 CHECKSUMS = WEIGHTS / "SHA256SUMS"
 """The checksums of the committed weights, as ``sha256sum`` writes and checks them."""
 _PREFIX = "chest_xray_"

@@ -1,22 +1,18 @@
-"""Films -> the experiments that ask what a network and its recipe have really learnt.
+"""Trains the experiments of :mod:`.experiments`, keeps their answers, and measures those."""
 
-Each trains one network from the start on some films and measures it on others.
-"""
-
-import random
+import csv
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from chest_xray_residual import ResidualNet
-from chest_xray_training import robust
+from chest_xray.network.stages import StagedNet
+from chest_xray_training import loop, robust
 from chest_xray_training.dataset import Film, FilmDataset, read_films
-from chest_xray_training.loop import WEIGHTS, all_outputs, stored
+from chest_xray_training.experiments import Experiment, experiments
+from chest_xray_training.loop import WEIGHTS, all_outputs
 from chest_xray_training.metrics import (
     Figures,
     Floats,
@@ -28,98 +24,94 @@ from chest_xray_training.metrics import (
     within_source,
 )
 from chest_xray_training.robust import RobustRecipe
-from chest_xray_versions import PROTOCOLS
 
-VERSION = "3.0"
-"""The version whose recipe the experiments are about."""
-FOLDS = 5
-RECIPE = RobustRecipe(steps=4500, use_contradicted=True)
-"""How each network is trained: with the labels as published, and for a shorter time than the served
-one, since there are nine networks."""
 _CPU = torch.device("cpu")
-LEFT_OUT = (("nih-chestxray8", "covid-cxnet"), ("ieee8023", "nitrd-da"))
-"""Sources that are left out together, so that each is left out once and what remains has every
-label."""
+_DIGITS = 9  # of a probability; processors differ in later ones
 _NORMAL = "normal"
 """The label of films without a disease."""
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """One network to train and where it is measured."""
-
-    name: str
-    train: list[Film]
-    held: list[Film]
-    lungs_masked: bool = False
-    """Whether the lungs of all films are covered: what is still right then was not learnt from
-    lungs."""
-    best_on_held: bool = False
-    """Whether to keep the weights that do best on the held films, as published work did, which is
-    optimistic."""
-
-
-def experiments(films: Sequence[Film]) -> list[Experiment]:
-    """All experiments that the data set allows.
-
-    - ``fold-K``: the five folds of the published DarkCovidNet set, no patient in two folds; films
-      of other sources join the training.
-    - ``published``: the same films, one random split of four fifths and a fifth, the weights that
-      do best on the held films: how the published set was measured in its authors' notebook.
-    - ``without-...``: leave some sources out and measure there.
-    - ``lungs-masked``: the fixed split with the lungs covered.
-    """
-    published = [film for film in films if film.fold is not None]
-    found = []
-    for fold in range(FOLDS if published else 0):
-        held = [film for film in published if film.fold == fold]
-        found.append(Experiment(f"fold-{fold}", _apart(films, held), held))
-    if published:
-        shuffled = random.Random(0).sample(published, len(published))
-        held, kept = shuffled[: len(shuffled) // FOLDS], shuffled[len(shuffled) // FOLDS :]
-        found.append(Experiment("published", kept, held, best_on_held=True))
-    for sources in LEFT_OUT:
-        held = [film for film in films if film.source in sources]
-        kept = [film for film in _apart(films, held) if film.split != "test"]
-        if held and kept:
-            found.append(Experiment("without-" + "-".join(sources), kept, held))
-    kept, held = ([film for film in films if film.split == split] for split in ("train", "test"))
-    found.append(Experiment("lungs-masked", kept, held, lungs_masked=True))
-    return found
-
-
-def _apart(films: Sequence[Film], held: Sequence[Film]) -> list[Film]:
-    """The films of patients or groups that are not among the held ones."""
-    units = {film.unit for film in held}
-    return [film for film in films if film.unit not in units]
 
 
 def train(
     experiment: Experiment,
     labels: Sequence[str],
-    recipe: RobustRecipe,
     out: Path,
     device: torch.device,
     progress: Callable[[int, int], None] = lambda step, steps: None,
-) -> dict[str, Tensor]:
-    """Train one member of version 3.0 for the experiment; returns its weights as they are kept."""
-    films, held = (
+) -> Floats:
+    """Train the experiment's network; returns its probabilities of the held films, float64
+    (N, labels), computed in double precision.
+
+    Args:
+        out: the folder of checkpoints.
+        progress: is told the steps or epochs that are done, and their greatest number.
+    """
+    films, valid = (
         FilmDataset(chosen, labels, lungs_masked=experiment.lungs_masked)
-        for chosen in (experiment.train, experiment.held)
+        for chosen in (experiment.train, experiment.valid or experiment.held)
     )
-    network = ResidualNet(len(labels))
-    robust.train(
-        network, recipe, films, held, out, device, progress, keep_best=experiment.best_on_held
-    )
+    network, recipe = experiment.network(len(labels)), experiment.recipe
+    if isinstance(recipe, RobustRecipe):
+        best = experiment.best_on_held
+        robust.train(network, recipe, films, valid, out, device, progress, keep_best=best)
+    else:
+        epochs = recipe.epochs
+        loop.train(
+            network, recipe, films, valid, out, device,
+            lambda epoch, step, steps: progress(epoch, epochs),
+        )  # fmt: skip
     network.load_state_dict(torch.load(out / WEIGHTS, weights_only=True))
-    return stored(network)
+    return answers_of(network, experiment, labels)
 
 
-def measure(data: Path, labels: Sequence[str], folder: Path = PROTOCOLS) -> dict[str, Any]:
-    """The figures of all experiments that the data set allows and whose weights are there."""
-    every = experiments(read_films(data, labels))
-    named = {each.name: each for each in every if (folder / f"{each.name}.pt").exists()}
-    answers = {name: _answers(each, labels, folder / f"{name}.pt") for name, each in named.items()}
+def answers_of(network: StagedNet, experiment: Experiment, labels: Sequence[str]) -> Floats:
+    """A network's probabilities of the held films, as :func:`train` returns them."""
+    network.cpu().double().eval()
+    films = FilmDataset(experiment.held, labels, lungs_masked=experiment.lungs_masked)
+    logits, _ = all_outputs(lambda images: network(images.double()), films, _CPU)
+    found: Floats = torch.softmax(logits, 1).numpy()
+    return found
+
+
+def write_answers(
+    path: Path, films: Sequence[Film], answers: Floats, labels: Sequence[str]
+) -> None:
+    """Keep the probabilities of films, float (N, labels), as a table."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["file", *labels])
+        for film, row in zip(films, answers, strict=True):
+            writer.writerow([film.name, *(f"{value:.{_DIGITS}f}" for value in row)])
+
+
+def read_answers(path: Path, films: Sequence[Film], labels: Sequence[str]) -> Floats:
+    """What :func:`write_answers` has kept.
+
+    Raises:
+        ValueError: it is of other films or other labels.
+    """
+    with path.open(newline="", encoding="utf-8") as file:
+        head, *rows = csv.reader(file)
+    if head[1:] != list(labels) or [row[0] for row in rows] != [film.name for film in films]:
+        raise ValueError(f"{path} has answers to other films")
+    return np.array([[float(value) for value in row[1:]] for row in rows])
+
+
+def measure(version: str, data: Path, labels: Sequence[str], folder: Path) -> dict[str, Any]:
+    """The figures of all experiments on a version that the data set allows; empty if there are
+    none.
+
+    Args:
+        folder: of the experiments' answers, ``NAME.csv``; those that have none, or none to these
+            films, are left out.
+    """
+    named, answers = {}, {}
+    for each in experiments(version, read_films(data, labels)):
+        try:
+            answers[each.name] = read_answers(folder / f"{each.name}.csv", each.held, labels)
+        except (FileNotFoundError, ValueError):
+            continue
+        named[each.name] = each
     report: dict[str, Any] = {}
     folds = [name for name in named if name.startswith("fold-")]
     if folds:
@@ -131,17 +123,6 @@ def measure(data: Path, labels: Sequence[str], folder: Path = PROTOCOLS) -> dict
         elif name not in folds:
             report[name] = _summary(experiment.held, answers[name], labels)
     return report
-
-
-def _answers(experiment: Experiment, labels: Sequence[str], weights: Path) -> Floats:
-    """Probabilities float64 (N, labels) of the held films, the same digits on every processor."""
-    network = ResidualNet(len(labels))
-    network.load_state_dict(torch.load(weights, weights_only=True))
-    films = FilmDataset(experiment.held, labels, lungs_masked=experiment.lungs_masked)
-    network.double().eval()
-    logits, _ = all_outputs(lambda images: network(images.double()), films, _CPU)
-    found: Floats = torch.softmax(logits, 1).numpy()
-    return found
 
 
 def _folds(
@@ -176,10 +157,13 @@ def _summary(films: Sequence[Film], answers: Floats, labels: Sequence[str]) -> d
 
 
 def _unseen(films: Sequence[Film], answers: Floats, labels: Sequence[str]) -> dict[str, Any]:
-    """Areas under curves within one unseen source, and between two that are both unseen; and how
-    many normal films are called ill."""
+    """Areas under curves within one unseen source, and between two that are both unseen; how many
+    films of each label are found, and how many normal films are called ill."""
     truths, healthy = truths_of(films, labels), labels.index(_NORMAL)
     sources = np.array([film.source for film in films])
+    sensitivities = [
+        f"sensitivity {label}" for index, label in enumerate(labels) if (truths == index).any()
+    ]
 
     def compute(chosen: Ints) -> Figures:
         truth, answer, source = truths[chosen], answers[chosen], sources[chosen]
@@ -188,6 +172,8 @@ def _unseen(films: Sequence[Film], answers: Floats, labels: Sequence[str]) -> di
         together = within_source(truth, answer, unseen, labels, least=1)
         normal = truth == healthy
         ill = answer[normal].argmax(1) != healthy
+        every = decisions(truth, answer.argmax(1), labels)
+        found |= {name: every[name] for name in sensitivities}
         return {**found, **together, "normal called ill": float(ill.mean()) if normal.any() else 0}
 
     known = within_source(truths, answers, list(sources), labels)
@@ -195,5 +181,5 @@ def _unseen(films: Sequence[Film], answers: Floats, labels: Sequence[str]) -> di
     return {
         name: value
         for name, value in found.items()
-        if name in known or "together" in name or name == "normal called ill"
+        if name in (*known, *sensitivities) or "together" in name or name == "normal called ill"
     }

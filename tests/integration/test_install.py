@@ -23,9 +23,7 @@ def source(tmp_path):
     """A copy of what a release is made of, to be changed."""
     folder = tmp_path / "source"
     for part in ("config", "handler", "model", "scripts"):
-        shutil.copytree(
-            ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__", "protocols")
-        )
+        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("LICENSE", "NOTICE", "hatch_build.py", "pyproject.toml", "requirements.txt",
                  "requirements-gpu.txt"):  # fmt: skip
         shutil.copy(ROOT / name, folder)
@@ -44,7 +42,7 @@ def test_install_again_upgrade_rollback_uninstall(source, tmp_path):
     assert status == 0, said
     assert first["releases"] == [first["running"]]
     store = root / "opt/chest-xray/current/model-store"
-    assert [path.name for path in store.iterdir()] == ["chest-xray-3.0.mar"]
+    assert [path.name for path in store.iterdir()] == ["chest-xray-4.0.mar"]
     state = root / "var/lib/chest-xray/keys.json"
     state.parent.mkdir(parents=True)
     state.write_text("{}")

@@ -9,8 +9,9 @@ from PIL import Image
 
 from chest_xray.transform import SIZE
 from chest_xray_residual import ResidualNet
-from chest_xray_training import augmentation, protocols, robust
+from chest_xray_training import augmentation, robust
 from chest_xray_training.dataset import Film, FilmDataset
+from chest_xray_training.experiments import experiments
 from chest_xray_training.loop import CHECKPOINT, HISTORY, WEIGHTS
 from chest_xray_training.robust import RobustRecipe, sampling_odds
 from support.films import LABELS, draw_film
@@ -167,7 +168,7 @@ def test_experiments_keep_patients_apart():
         )
         for index in range(240)
     ]
-    found = {each.name: each for each in protocols.experiments(films)}
+    found = {each.name: each for each in experiments("3.0", films)}
     assert len(found) == 5 + 1 + 2 + 1
     for name, each in found.items():
         assert each.train

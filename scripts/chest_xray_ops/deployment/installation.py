@@ -23,7 +23,7 @@ UNITS = ("chest-xray.service", "chest-xray-edge.service")
 _SERVICE, _EDGE = UNITS
 _PARTS = ("config", "handler", "hatch_build.py", "model", "pyproject.toml", "requirements.txt",
           "requirements-gpu.txt", "scripts", "LICENSE", "NOTICE")  # fmt: skip
-_LEFT_OUT = ("__pycache__", "protocols", "benchmark_peers")
+_LEFT_OUT = ("__pycache__", "benchmark_peers")
 _HOMES = (Path("/home"), Path("/root"), Path("/run/user"))
 """What ProtectHome= hides from the service."""
 _ENVIRONMENT = """\
