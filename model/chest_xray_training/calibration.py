@@ -1,4 +1,4 @@
-"""Logits of the validation split -> the temperature and biases that make their softmax honest."""
+"""Logits of the validation split -> what makes their softmax honest."""
 
 import torch
 from torch import Tensor, nn

@@ -17,15 +17,16 @@ import torch
 
 from chest_xray.archive import sha256
 from chest_xray.classifier import Classifier
-from chest_xray.prediction import Prediction
+from chest_xray.prediction import Outputs, Prediction
 from chest_xray.request import InlineImage, Request
 from chest_xray.settings import Settings
-from chest_xray_training import plots, report
+from chest_xray_training import page, plots, protocols, report
 from chest_xray_training.dataset import Film, FilmDataset, read_films
 from chest_xray_training.faithfulness import faithfulness
+from chest_xray_training.lungs import OUTLINES, mass_on_lungs
 from chest_xray_training.metrics import Floats, share
-from chest_xray_training.recipes import training_of
 from chest_xray_training.source_probe import name_the_source
+from chest_xray_training.sources import by_group, by_source
 from chest_xray_versions import load_network
 
 _CHUNK = 8  # films that are classified at a time, which takes least time for each
@@ -81,14 +82,17 @@ class Evaluation:
                 yield outcome.answer
             self._progress(f"classifying {split}", first + len(chunk), len(films))
 
-    def measure(self, experiments: bool) -> dict[str, Any]:
+    def measure(self, experiments: Path | None) -> dict[str, Any]:
         """Every figure of the report.
 
         Args:
-            experiments: measure those on the version's recipe, too, if there are any.
+            experiments: the folder of the answers of experiments on the version's recipe, if they
+                belong to the report.
         """
         films, split = self._films, self._split
-        probabilities = {name: self._probabilities(name) for name in self._answers}
+        probabilities, answers = self._probabilities(split), self._answers[split]
+        low = np.array([answer.low_confidence for answer in answers])
+        refused = np.array([not answer.in_distribution for answer in answers])
         dataset = self._read(split, films[split])
         train = read_films(self._data, self._labels, "train")
         probed = random.Random(0).sample(train, min(_PROBED, len(train)))
@@ -105,18 +109,16 @@ class Evaluation:
             },
             **self._looks_inside(dataset, self._read("train", probed)),
             **report.evaluate(
-                films[split],
-                probabilities[split],
-                films["valid"],
-                probabilities["valid"],
-                self._labels,
+                films[split], probabilities, Outputs(self._network).thresholds, self._labels
             ),
+            "groups": by_group(films[split], probabilities, low, self._labels),
+            "sources": by_source(films[split], probabilities, refused, self._labels),
         }
-        measure = training_of(self._version).measure
-        if measure and experiments and split == "test":
+        if experiments and split == "test":
             self._progress("measuring experiments", 0, 1)
-            with _one_thread():
-                found["experiments"] = measure(self._data, self._labels)
+            found["experiments"] = protocols.measure(
+                self._version, self._data, self._labels, experiments
+            )
         return found
 
     def _looks_inside(self, films: FilmDataset, train_films: FilmDataset) -> dict[str, Any]:
@@ -127,7 +129,13 @@ class Evaluation:
             explanations = faithfulness(
                 self._network, films, lambda *done: self._progress("explaining", *done)
             )
-        return {"explanations": explanations, "source_named_from_the_maps": probe}
+            outlines = self._data / OUTLINES
+            lungs = mass_on_lungs(self._network.network, films, outlines)
+        return {
+            "explanations": explanations,
+            "heat_maps_on_lungs": lungs,
+            "source_named_from_the_maps": probe,
+        }
 
     def write(self, found: dict[str, Any], out: Path) -> None:
         """Write ``evaluation.json``, ``evaluation.md``, ``predictions.csv`` and plots into ``out``.
@@ -138,7 +146,7 @@ class Evaluation:
         out.mkdir(parents=True, exist_ok=True)
         text = json.dumps(found, indent=2) + "\n"
         (out / "evaluation.json").write_text(text, encoding="utf-8")
-        (out / "evaluation.md").write_text(report.markdown(found), encoding="utf-8")
+        (out / "evaluation.md").write_text(page.markdown(found), encoding="utf-8")
         films, answers = self._films[self._split], self._answers[self._split]
         with (out / "predictions.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
@@ -150,6 +158,9 @@ class Evaluation:
         plots.per_label_accuracy(found["table"], title, out / "per_label_accuracy.png")
         plots.confusion_matrix(found["confusion_matrix"], title, out / "confusion_matrix.png")
         plots.reliability(found["reliability"], title, out / "reliability.png")
+        plots.right_by_collection(
+            found["sources"], self._labels, title, out / "right_by_collection.png"
+        )
 
     def draw_sheets(self, folder: Path) -> None:
         """Draw one sheet of sample films and one of films whose label was missed."""

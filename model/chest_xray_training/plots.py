@@ -1,10 +1,11 @@
 """Figures of a training or an evaluation -> plots, as PNG files."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
 
 matplotlib.use("Agg")  # no screen on a server
 from matplotlib import pyplot as plt
@@ -56,6 +57,29 @@ def confusion_matrix(matrix: dict[str, Any], title: str, path: Path) -> None:
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     axes.set_title(title)
+    _save(figure, path)
+
+
+def right_by_collection(
+    sources: Mapping[str, Mapping[str, Any]], labels: Sequence[str], title: str, path: Path
+) -> None:
+    """How many films of each collection and label are right: green where most are, red where few
+    are, grey where there is no film."""
+    shares = [
+        [(row["right"][label]["accuracy"] if label in row["right"] else np.nan) for label in labels]
+        for row in sources.values()
+    ]
+    figure, axes = plt.subplots(figsize=(6.5, 1.2 + 0.6 * len(sources)), layout="constrained")
+    colors = plt.get_cmap("RdYlGn").with_extremes(bad="lightgrey")
+    axes.imshow(np.ma.masked_invalid(shares), cmap=colors, vmin=0, vmax=1, aspect="auto")
+    for i, row in enumerate(sources.values()):
+        for j, label in enumerate(labels):
+            if hits := row["right"].get(label):
+                text = f"{hits['right']} of {hits['count']}: {100 * hits['accuracy']:.0f} %"
+                axes.text(j, i, text, ha="center", va="center")
+    axes.set_xticks(range(len(labels)), labels)
+    axes.set_yticks(range(len(sources)), list(sources))
+    axes.set_title(f"Films answered rightly\n{title}")
     _save(figure, path)
 
 

@@ -17,7 +17,7 @@ from rich.markdown import Markdown
 from chest_xray_ops.failure import WrongUsage
 from chest_xray_ops.places import ROOT
 from chest_xray_ops.terminal import console, print_json, progress_bar, say
-from chest_xray_training import report
+from chest_xray_training import page
 from chest_xray_training.dataset import SPLITS
 from chest_xray_training.evaluation import Evaluation
 from chest_xray_versions import DEFAULT_VERSION, weights_path
@@ -48,10 +48,11 @@ def run(args: argparse.Namespace) -> int:
             bar.update(task, description=what, completed=done, total=count)
 
         evaluation = Evaluation(args.version, weights, args.data, args.split, progress)
-        found = evaluation.measure(experiments=not args.weights)
+        experiments = None if args.weights else ROOT / "reports" / args.version / "experiments"
+        found = evaluation.measure(experiments)
     evaluation.write(found, out)
     evaluation.draw_sheets(samples)
-    console.print(Markdown(report.markdown(found)))
+    console.print(Markdown(page.markdown(found)))
     say(f"report: {out}\nsheets of films: {samples}")
     print_json(found)
     return 0

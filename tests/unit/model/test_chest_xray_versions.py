@@ -15,7 +15,7 @@ from chest_xray_versions import (
     weights_path,
 )
 
-VERSIONS = ("1.0", "2.0", "3.0")
+VERSIONS = ("1.0", "2.0", "3.0", "4.0")
 HELPER = "outputs = 4\n"
 ONE_MORE_LABEL = """
 from chest_xray.network.stages import ServedNet
@@ -50,7 +50,7 @@ def test_a_version_says_what_it_is(version):
     assert found.__name__ == f"ChestXrayV{version[0]}"
     assert found.labels == ("normal", "pneumonia", "covid-19")
     assert found.title
-    assert found.recipe in {"single", "voters", "members"}
+    assert found.recipe in {"single", "voters", "members", "students"}
     assert network_class(f"{version[0]}.17") is found
 
 
@@ -58,6 +58,8 @@ def test_the_parts_of_a_version_are_what_it_imports():
     parts = {version: [part.stem for part in network_parts(version)] for version in VERSIONS}
     assert parts["1.0"] == parts["2.0"] == ["chest_xray_original"]
     assert parts["3.0"] == ["chest_xray_residual"]
+    own = ["chest_xray_orientation", "chest_xray_patients", "chest_xray_residual"]
+    assert parts["4.0"] == own
 
 
 def test_a_version_in_another_folder(another):

@@ -49,7 +49,7 @@ STRANGE = {
 }
 
 
-@pytest.mark.parametrize("version", ["1.0", "2.0", "3.0"])
+@pytest.mark.parametrize("version", ["1.0", "2.0", "3.0", "4.0"])
 def test_committed_gates_refuse_what_is_no_film(version):
     network = load_network(version, weights_path(version))
     images = np.stack([*STRANGE.values(), *no_films(FILMS, 40, seed=11)])

@@ -8,13 +8,13 @@ import torch
 
 from chest_xray.network.compiled import serving_form
 from chest_xray.network.convolution import folded
-from chest_xray.prediction import predict
+from chest_xray.prediction import Outputs
 from chest_xray_original import OriginalNet
 from chest_xray_residual import MEMBERS, ResidualNet, side_by_side
 from chest_xray_versions import CHECKSUMS, WEIGHTS, build_network, load_network, weights_path
 from support.films import LABELS
 
-VERSIONS = ("1.0", "2.0", "3.0")
+VERSIONS = ("1.0", "2.0", "3.0", "4.0")
 
 
 def films(count):
@@ -35,17 +35,20 @@ def test_what_every_version_reads(version):
     images = films(5)
     with torch.inference_mode():
         readings = network(images)
-        assert readings.shape == (5, len(LABELS) + 1)
+        assert readings.shape == (5, len(LABELS) + 1 + len(network.orientations))
         assert torch.isfinite(readings).all()
         # Rows do not touch each other.
         assert torch.allclose(network(images[2:3])[0], readings[2], atol=1e-4)
         # The calibration is all that stands between the scores and the calibrated logits.
-        calibrated = network.network(images) / network.temperature + network.bias
+        upright = network.upright(images)
+        maps = network.network.stages(upright)
+        calibrated = network.calibrated(network.network(upright), maps)
         assert torch.allclose(readings[:, : len(LABELS)], calibrated, atol=1e-4)
-    maps = network.network.stages(images)
-    members = {"1.0": 1, "2.0": 3, "3.0": 3}[version]
+    members = {"1.0": 1, "2.0": 3, "3.0": 3, "4.0": 3}[version]
     assert [each.shape[1] for each in maps] == [members * each for each in network.network.widths]
     assert network.temperature != 1
+    assert (network.operating_points.diff(dim=1) != 0).any()
+    assert ((network.operating_points > 0) & (network.operating_points < 1)).all()
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -77,7 +80,7 @@ def ensemble_of(probabilities):
 
     network = build_network("2.0")
     network.network.members = torch.nn.ModuleList(map(Fixed, probabilities))
-    [prediction] = predict(network.double().eval()(films(1).double()), LABELS)
+    [prediction] = Outputs(network).predictions(network.double().eval()(films(1).double()))
     return prediction
 
 
