@@ -104,7 +104,9 @@ class Benchmark:
 
     def versions(self) -> Rows:
         """Ours with every version and number of workers."""
-        versions: list[Contender | Limit] = [Ours(version) for version in ("1.0", "2.0", "3.0")]
+        versions: list[Contender | Limit] = [
+            Ours(version) for version in ("1.0", "2.0", "3.0", "4.0")
+        ]
         versions += [Ours(workers=count) for count in (1, 2, 4)]
         return self._in_turns(versions, lambda each: self._ask(each, (32,)))
 

@@ -43,7 +43,7 @@ def from_environment() -> Work:
 
 def classifier(device: torch.device | None = None) -> Classifier:
     """This project's classifier, warm."""
-    return Classifier(load_network("3.0", weights_path("3.0")), "3.0", Settings(), device)
+    return Classifier(load_network("4.0", weights_path("4.0")), "4.0", Settings(), device)
 
 
 def _documented() -> Work:

@@ -61,7 +61,7 @@ def run_line(line, environment, folder):
 @pytest.fixture
 def folder(tmp_path, store, film):
     """What the commands find where they are run."""
-    archive.build("3.1", weights_path("3.0"), store)
+    archive.build("4.1", weights_path("4.0"), store)
     (tmp_path / "docs").symlink_to(ROOT / "docs")
     (tmp_path / "films").mkdir()
     (tmp_path / "films" / "one.png").write_bytes(film)
@@ -82,7 +82,7 @@ def test_commands_run_in_order(managed, folder, web, film):
     }
     lines = [line for line in lines_to_run() if not re.search(r"\bmake ", line)]
     assert len(lines) >= 12
-    lines.append("chest-xray unregister 3.1")
+    lines.append("chest-xray unregister 4.1")
     for line in lines:
         if "install.py" in line:
             assert line.startswith("sudo ")
@@ -95,7 +95,7 @@ def test_commands_run_in_order(managed, folder, web, film):
             assert (folder / "overlay.png").read_bytes().startswith(b"\x89PNG")
         elif "curl" in line:
             assert "label" in json.loads(output), (line, output)
-    assert list(managed.table()) == ["3.0"]
+    assert list(managed.table()) == ["4.0"]
 
 
 def test_python_runs_outside_of_a_clone(folder):

@@ -57,7 +57,7 @@ def test_killed_workers_under_load(running, film):
     assert max(restarts) < 10
     assert set(seen.failures) <= {"status 500", "status 507"}
     assert sum(seen.failures.values()) <= 3 * 16
-    assert seen.answers["3.0"] > 50
+    assert seen.answers["4.0"] > 50
 
 
 ADOPTING = f"""
@@ -72,7 +72,7 @@ runpy.run_path({str(ROOT / "scripts" / "serve.py")!r}, run_name="__main__")
 def collecting(start_for_all, tmp_path_factory, store):
     """A server that collects each batch for half a second, run as in a container."""
     folder = tmp_path_factory.mktemp("collecting")
-    good = store / "chest-xray-3.0.mar"
+    good = store / "chest-xray-4.0.mar"
     config = entry(good, "model-config.yaml")
     patient = config.replace(b"maxBatchDelay: 1 ", b"maxBatchDelay: 500 ")
     assert patient != config
@@ -161,7 +161,7 @@ ChestXrayHandler.initialize, ChestXrayHandler.handle = _fresh, _forgetful
 
 def test_workers_that_have_no_memory(start, tmp_path, store, film):
     """They are READY and answer 507, as after an error of CUDA; TorchServe leaves it at that."""
-    good = store / "chest-xray-3.0.mar"
+    good = store / "chest-xray-4.0.mar"
     flag = tmp_path / "no-memory"
     code = entry(good, "chest_xray_handler.py")
     code += NO_MEMORY.replace(b"FLAG", repr(str(flag)).encode())
@@ -191,7 +191,7 @@ Classifier.readings = _sick
 
 def test_a_worker_that_lost_its_gpu(start, tmp_path, store, film):
     """It ends itself, since TorchServe would go on giving it batches; the other one answers."""
-    good = store / "chest-xray-3.0.mar"
+    good = store / "chest-xray-4.0.mar"
     flag = tmp_path / "sick"
     flag.write_text("")
     code = entry(good, "chest_xray_handler.py") + SICK.replace(b"FLAG", repr(str(flag)).encode())
@@ -205,7 +205,7 @@ def test_a_worker_that_lost_its_gpu(start, tmp_path, store, film):
     print(f"full capacity after {seconds:.1f} s; {dict(seen.answers)}, {dict(seen.failures)}")
     assert set(seen.failures) == {"status 503", "status 500"}
     assert sum(seen.failures.values()) <= 3 * 16
-    assert seen.answers["3.0"] > 10
+    assert seen.answers["4.0"] > 10
     assert not server.errors
     log = (server.instance.logs / "workers.log").read_text()
     assert "RuntimeError, 2 in succession" in log
@@ -217,10 +217,10 @@ def test_a_worker_that_lost_its_gpu(start, tmp_path, store, film):
 
 def test_a_clock_that_jumps(tmp_path, store):
     """Neither way does it make a silent server look alive, or a live one silent."""
-    file = tmp_path / "chest-xray-busy-3.0"
+    file = tmp_path / "chest-xray-busy-4.0"
     instance = SimpleNamespace(model_store=store, directory=tmp_path / "run", scratch=tmp_path)
-    plan = State("3.0", (Entry("3.0", "chest-xray-3.0.mar", 1),))
-    archive = Archive.open(store / "chest-xray-3.0.mar")
+    plan = State("4.0", (Entry("4.0", "chest-xray-4.0.mar", 1),))
+    archive = Archive.open(store / "chest-xray-4.0.mar")
     supervisor = Supervisor(SimpleNamespace(instance=instance), plan, archive)
     assert supervisor._silent_s() > 1
     for moved in (-86_400, 86_400):
@@ -250,7 +250,7 @@ def test_it_cannot_be_kept_up(start, tmp_path, store):
     """Its archive is damaged while it serves: every new start fails, and it says so and ends."""
     folder = tmp_path / "store"
     folder.mkdir()
-    archive = folder / "chest-xray-3.0.mar"
+    archive = folder / "chest-xray-4.0.mar"
     archive.write_bytes((store / archive.name).read_bytes())
     server = start(tmp_path, TS_MODEL_STORE=str(folder), TS_DEFAULT_WORKERS_PER_MODEL="1")
     server.wait_ready()

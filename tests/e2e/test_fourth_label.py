@@ -20,4 +20,4 @@ def test_each_version_answers_with_its_own_labels(both, film):
     assert four["model_version"] == fourth_label.VERSION
     three = both.client.predict(film)
     assert tuple(three["probabilities"]) == LABELS
-    assert three["model_version"] == "3.0"
+    assert three["model_version"] == "4.0"

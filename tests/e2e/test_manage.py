@@ -14,7 +14,7 @@ from support.callers import calling
 @pytest.fixture(scope="module")
 def second_version(tmp_path_factory):
     """The same weights under another version number, outside the model store."""
-    return archive.build("3.1", weights_path("3.0"), tmp_path_factory.mktemp("second"))
+    return archive.build("4.1", weights_path("4.0"), tmp_path_factory.mktemp("second"))
 
 
 def version_of(server, film, path=""):
@@ -32,47 +32,47 @@ def succeed(server, *arguments):
 def test_a_second_version_from_register_to_unregister(server, second_version, film):
     succeed(server, "register", str(second_version), "--workers", "1")
     table = server.table()
-    assert table["3.0"]["default"]
-    assert not table["3.1"]["default"]
-    assert table["3.1"]["ready"] == 1
-    assert [version_of(server, film, path) for path in ("", "/3.0", "/3.1")] == [
-        "3.0",
-        "3.0",
-        "3.1",
+    assert table["4.0"]["default"]
+    assert not table["4.1"]["default"]
+    assert table["4.1"]["ready"] == 1
+    assert [version_of(server, film, path) for path in ("", "/4.0", "/4.1")] == [
+        "4.0",
+        "4.0",
+        "4.1",
     ]
 
     run = server.script("manage.py", "register", str(second_version))
     assert run.returncode == 1
     assert "already registered" in run.stderr
 
-    run = server.script("manage.py", "unregister", "3.0")  # the default one
+    run = server.script("manage.py", "unregister", "4.0")  # the default one
     assert run.returncode == 1
     assert "403" in run.stderr
 
-    succeed(server, "set-default", "3.1")
-    assert server.table()["3.1"]["default"]
-    assert version_of(server, film) == "3.1"
+    succeed(server, "set-default", "4.1")
+    assert server.table()["4.1"]["default"]
+    assert version_of(server, film) == "4.1"
 
     for workers in (3, 1):
-        rows = json.loads(succeed(server, "scale", str(workers), "--version", "3.1", "--json"))
-        assert {row["version"]: row["ready"] for row in rows}["3.1"] == workers
-        assert version_of(server, film) == "3.1"
+        rows = json.loads(succeed(server, "scale", str(workers), "--version", "4.1", "--json"))
+        assert {row["version"]: row["ready"] for row in rows}["4.1"] == workers
+        assert version_of(server, film) == "4.1"
 
-    succeed(server, "set-default", "3.0")
-    with calling(server, film, count=1, path="/3.1") as seen:
-        run = server.script("manage.py", "unregister", "3.1", "--timeout", "2")
+    succeed(server, "set-default", "4.0")
+    with calling(server, film, count=1, path="/4.1") as seen:
+        run = server.script("manage.py", "unregister", "4.1", "--timeout", "2")
         assert run.returncode == 1
         assert "still asked" in run.stderr
     assert seen.failures == {}
-    assert "3.1" not in succeed(server, "unregister", "3.1")
-    assert list(server.table()) == ["3.0"]
-    assert version_of(server, film, "/3.1") == 404
-    assert version_of(server, film) == "3.0"
+    assert "4.1" not in succeed(server, "unregister", "4.1")
+    assert list(server.table()) == ["4.0"]
+    assert version_of(server, film, "/4.1") == 404
+    assert version_of(server, film) == "4.0"
 
 
 def test_describe_and_ready(server):
-    described = json.loads(succeed(server, "describe", "--version", "3.0", "--json"))
-    assert described["modelVersion"] == "3.0"
+    described = json.loads(succeed(server, "describe", "--version", "4.0", "--json"))
+    assert described["modelVersion"] == "4.0"
     assert "READY" in succeed(server, "describe")
     assert json.loads(succeed(server, "ready", "--json"))[0]["default"]
 
@@ -97,12 +97,12 @@ def test_exit_status(server, arguments, status):
 
 
 def test_a_version_that_cannot_load_is_not_kept(server, tmp_path):
-    good = archive.build("3.6", weights_path("3.0"), tmp_path)
+    good = archive.build("4.6", weights_path("4.0"), tmp_path)
     built = altered(good, tmp_path / "broken.mar", {"chest_xray_handler.py": b"import nothing"})
     run = server.script("manage.py", "register", str(built), "--workers", "1", "--timeout", "4")
     assert run.returncode == 1
-    assert list(server.table()) == ["3.0"]
-    assert server.table()["3.0"]["ready"]
+    assert list(server.table()) == ["4.0"]
+    assert server.table()["4.0"]["ready"]
     assert not (server.instance.model_store / built.name).exists()
 
 

@@ -16,7 +16,7 @@ from support.callers import calling
 @pytest.fixture(scope="module")
 def second_version(tmp_path_factory):
     """The same weights under another version number, outside the model store."""
-    return archive.build("3.1", weights_path("3.0"), tmp_path_factory.mktemp("second"))
+    return archive.build("4.1", weights_path("4.0"), tmp_path_factory.mktemp("second"))
 
 
 def manage(server, *arguments):
@@ -28,27 +28,27 @@ def test_out_and_back_without_a_lost_request(managed, second_version, film):
         run = manage(managed, "rollout", str(second_version), "--workers", "1", "--json")
         assert run.returncode == 0, run.stderr
         rows = {row["version"]: row for row in json.loads(run.stdout)}
-        assert rows["3.1"]["default"]
-        assert rows["3.0"]["workers"] == 1  # kept, for a rollback
-        assert managed.client.predict(film)["model_version"] == "3.1"
+        assert rows["4.1"]["default"]
+        assert rows["4.0"]["workers"] == 1  # kept, for a rollback
+        assert managed.client.predict(film)["model_version"] == "4.1"
 
         run = manage(managed, "rollback")
         assert run.returncode == 0, run.stderr
-        assert managed.table()["3.0"]["default"]
-        assert managed.client.predict(film)["model_version"] == "3.0"
+        assert managed.table()["4.0"]["default"]
+        assert managed.client.predict(film)["model_version"] == "4.0"
     assert seen.failures == {}
-    assert seen.answers["3.0"] > 10
-    assert seen.answers["3.1"] > 10
+    assert seen.answers["4.0"] > 10
+    assert seen.answers["4.1"] > 10
 
 
 def test_the_old_version_may_be_removed(managed, second_version, film):
     run = manage(managed, "rollout", str(second_version), "--workers", "1", "--remove")
     assert run.returncode == 0, run.stderr
-    assert list(managed.table()) == ["3.1"]
+    assert list(managed.table()) == ["4.1"]
     assert manage(managed, "rollback").returncode == 1
-    first = "chest-xray-3.0.mar"  # which the model store still has
+    first = "chest-xray-4.0.mar"  # which the model store still has
     assert manage(managed, "rollout", first, "--workers", "2", "--remove").returncode == 0
-    assert managed.client.predict(film)["model_version"] == "3.0"
+    assert managed.client.predict(film)["model_version"] == "4.0"
 
 
 def test_a_bare_name_is_a_file_here_or_one_of_the_model_store(
@@ -104,10 +104,10 @@ def test_bad_versions_do_not_take_over(managed, second_version, tmp_path, film):
             run = manage(managed, "rollout", str(path), *limit)
             assert run.returncode == 1, path
             assert said in run.stderr, run.stderr
-            assert list(managed.table()) == ["3.0"]
+            assert list(managed.table()) == ["4.0"]
             assert not (managed.instance.model_store / path.name).exists()
     assert seen.failures == {}
-    assert set(seen.answers) == {"3.0"}
+    assert set(seen.answers) == {"4.0"}
 
 
 def test_canary(managed, second_version, film, tmp_path):
@@ -115,7 +115,7 @@ def test_canary(managed, second_version, film, tmp_path):
     images = [tmp_path / "film.png", tmp_path / "none.png"]
     images[0].write_bytes(film)
     images[1].write_bytes(b"no image")
-    run = manage(managed, "canary", "3.1", *map(str, images), "--json")
+    run = manage(managed, "canary", "4.1", *map(str, images), "--json")
     assert run.returncode == 0, run.stderr
     found = json.loads(run.stdout)
     assert (found["images"], found["agreement"], found["changes"]) == (2, 1.0, {})
@@ -127,14 +127,14 @@ def test_a_restart_brings_everything_back(start, tmp_path, second_version, film)
     assert manage(first, "rollout", str(second_version)).returncode == 0
     assert manage(first, "scale", "2").returncode == 0
     before = first.table()
-    assert (before["3.1"]["default"], before["3.1"]["workers"]) == (True, 2)
+    assert (before["4.1"]["default"], before["4.1"]["workers"]) == (True, 2)
     addresses = {name: value for name, value in first.environment.items() if "ADDRESS" in name}
     first.stop()
     again = start(tmp_path, **addresses)
     again.wait_ready()
     assert again.table() == before
     assert manage(again, "rollback").returncode == 0
-    assert again.client.predict(film)["model_version"] == "3.0"
+    assert again.client.predict(film)["model_version"] == "4.0"
 
 
 def test_drain_waits_for_callers(managed, film):

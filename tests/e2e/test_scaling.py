@@ -27,7 +27,7 @@ Classifier.classify = _slow
 def test_everybody_gets_the_answer_to_their_own_image(start, tmp_path, store):
     """All workers have work all the time. TorchServe itself answers such requests with 500, and a
     second time, which callers take for the answer to their next image."""
-    good = store / "chest-xray-3.0.mar"
+    good = store / "chest-xray-4.0.mar"
     code = entry(good, "chest_xray_handler.py") + SLOW
     changed = store_with(good, {"chest_xray_handler.py": code}, tmp_path)
     server = start(tmp_path, TS_MODEL_STORE=changed)

@@ -12,7 +12,7 @@ from chest_xray_versions import DEFAULT_VERSION, weights_path
 from support.films import draw_film, encode
 from support.offline import offline, plain, served
 
-VERSIONS = ("1.0", "2.0", "3.0")
+VERSIONS = ("1.0", "2.0", "3.0", "4.0")
 FILMS = [encode(draw_film(seed), "PNG") for seed in range(6)]
 NO_FILM = encode(255 * (draw_film(0) > 128).astype("uint8")[::-1], "PNG")
 

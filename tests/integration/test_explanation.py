@@ -8,7 +8,7 @@ from chest_xray_training.faithfulness import loss_by_deleting
 from chest_xray_versions import load_network, weights_path
 from support.films import draw_film
 
-VERSIONS = ("1.0", "2.0", "3.0")
+VERSIONS = ("1.0", "2.0", "3.0", "4.0")
 
 FILMS = torch.stack([to_tensor(draw_film(seed)) for seed in range(24)])
 

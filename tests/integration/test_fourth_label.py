@@ -43,7 +43,7 @@ def test_what_it_is_made_of(built):
 
 def test_it_answers_next_to_the_others(built, tmp_path):
     assert tuple(answer(built).probabilities) == fourth_label.FOUR_LABELS
-    for version in ("1.0", "2.0", "3.0"):
+    for version in ("1.0", "2.0", "3.0", "4.0"):
         path = archive.build(version, weights_path(version), tmp_path)
         assert tuple(answer(path).probabilities) == LABELS
     assert sum(answer(built).probabilities.values()) == pytest.approx(1)

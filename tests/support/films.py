@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 LABELS = ("normal", "pneumonia", "covid-19")
-"""The labels of versions 1.0 to 3.0."""
+"""The labels of versions 1.0 to 4.0."""
 
 
 def draw_film(seed: int, height: int = 300, width: int = 260) -> NDArray[np.uint8]:

@@ -2,7 +2,7 @@
 
 examples:
   chest-xray archive
-  chest-xray archive --version 3.1 --weights build/train/mine/weights.pt
+  chest-xray archive --version 4.1 --weights build/train/mine/weights.pt
 
 The same sources give the same bytes: entries are sorted, stored and carry one fixed date. The
 archive goes into the model store and its path is printed.

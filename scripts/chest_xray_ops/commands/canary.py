@@ -1,7 +1,7 @@
 """Ask another version and the default the same images, and compare.
 
 examples:
-  chest-xray canary 3.1 films/*.png
+  chest-xray canary 4.1 films/*.png
 
 Callers are not touched, though the two share the machine with them.
 The server is found by the same TS_… variables that started it, its keys by themselves.

@@ -2,7 +2,7 @@
 
 examples:
   chest-xray describe
-  chest-xray describe --version 3.1 --json
+  chest-xray describe --version 4.1 --json
 
 The server is found by the same TS_… variables that started it, its keys by themselves.
 exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 no server.

@@ -2,7 +2,7 @@
 
 examples:
   chest-xray drain
-  chest-xray drain --version 3.0 --timeout 30
+  chest-xray drain --version 4.0 --timeout 30
 
 The server is found by the same TS_… variables that started it, its keys by themselves.
 exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 no server.

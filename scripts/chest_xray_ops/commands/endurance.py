@@ -1,8 +1,8 @@
 """Change everything about a running server under load, and count what its callers lose.
 
 examples:
-  chest-xray endurance --url https://127.0.0.1:8443 --key KEY --archive chest-xray-3.1.mar
-  chest-xray endurance --url http://127.0.0.1:8000 --key KEY --archive chest-xray-3.1.mar \\
+  chest-xray endurance --url https://127.0.0.1:8443 --key KEY --archive chest-xray-4.1.mar
+  chest-xray endurance --url http://127.0.0.1:8000 --key KEY --archive chest-xray-4.1.mar \\
       --requests 50000 --callers 32 --rotate KEY-ID
 
 Rolls the archive out, back and out again, scales 2 -> 4 -> 1 -> 2, rotates the callers' key if its

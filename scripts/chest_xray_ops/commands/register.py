@@ -1,7 +1,7 @@
 """Load an archive next to the versions that serve.
 
 examples:
-  chest-xray register build/model-store/chest-xray-3.1.mar --workers 2
+  chest-xray register build/model-store/chest-xray-4.1.mar --workers 2
 
 It is asked only by callers who name it, until set-default. A restart brings it back.
 The server is found by the same TS_… variables that started it, its keys by themselves.

@@ -1,7 +1,7 @@
 """Bring a new version in and let it take over.
 
 examples:
-  chest-xray rollout build/model-store/chest-xray-3.1.mar
+  chest-xray rollout build/model-store/chest-xray-4.1.mar
 
 Loads the version next to the one that answers, asks it the golden pictures of its archive, lets it
 take over, and drains the old one. Whatever fails, the old one goes on answering. A restart keeps

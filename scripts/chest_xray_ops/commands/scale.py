@@ -2,7 +2,7 @@
 
 examples:
   chest-xray scale 3
-  chest-xray scale 2 --version 3.1
+  chest-xray scale 2 --version 4.1
   chest-xray scale --auto --min 1 --max 4
 
 Callers are answered throughout. --auto follows the load until Ctrl-C; else a restart keeps the

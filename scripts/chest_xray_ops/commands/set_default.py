@@ -1,7 +1,7 @@
 """Let a version answer requests that name none.
 
 examples:
-  chest-xray set-default 3.1
+  chest-xray set-default 4.1
 
 A restart keeps it so. rollout does the same with checks before and a way back.
 The server is found by the same TS_… variables that started it, its keys by themselves.

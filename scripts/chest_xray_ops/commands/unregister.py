@@ -1,7 +1,7 @@
 """Drain and remove a version that is not the default one.
 
 examples:
-  chest-xray unregister 3.0
+  chest-xray unregister 4.0
 
 The server is found by the same TS_… variables that started it, its keys by themselves.
 exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 no server.

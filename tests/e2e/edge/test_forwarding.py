@@ -12,8 +12,8 @@ from support.edge import predict
 @pytest.mark.parametrize(
     ("method", "path"),
     [("POST", "/predictions/chest-xray"), ("PUT", "/predictions/chest-xray"),
-     ("POST", "/predictions/chest-xray/3.0"), ("POST", "/predictions/chest-xray?any=thing"),
-     ("POST", "/explanations/chest-xray"), ("POST", "/explanations/chest-xray/3.0"),
+     ("POST", "/predictions/chest-xray/4.0"), ("POST", "/predictions/chest-xray?any=thing"),
+     ("POST", "/explanations/chest-xray"), ("POST", "/explanations/chest-xray/4.0"),
      ("POST", "/v1/models/chest-xray:predict")],
 )  # fmt: skip
 def test_what_passes(edge, server, authorized, film, method, path):

@@ -10,7 +10,7 @@ NOT_FOUND = [
     "/", "/models", "/models/chest-xray", "/models?url=x.mar", "/metrics", "/workflows",
     "/wfpredict/x", "/token?type=management", "/api-description", "/invocations",
     "/models/chest-xray/invoke", "/chest-xray/predict", "/predictions", "/predictions/",
-    "/predictions/other", "/predictions/chest-xray/", "/predictions/chest-xray/3.0/x",
+    "/predictions/other", "/predictions/chest-xray/", "/predictions/chest-xray/4.0/x",
     "/predictions/chest-xray-2", "/Predictions/chest-xray", "/predictions/../models",
     "/predictions/chest-xray/..", "/predictions/chest-xray/../../models",
     "/predictions/%2e%2e/models", "/predictions/..%2fmodels", "/predictions%2fchest-xray",

@@ -17,9 +17,9 @@ FILM = encode(draw_film(1), "PNG")
 
 
 def made(**settings):
-    network = load_network("3.0", weights_path("3.0"))
+    network = load_network("4.0", weights_path("4.0"))
     settings = Settings(answer_out_of_distribution=True, **settings)
-    return Classifier(network, "3.0", settings)
+    return Classifier(network, "4.0", settings)
 
 
 @pytest.fixture(scope="module")

@@ -94,7 +94,7 @@ def test_the_reference_is_the_network_in_double_precision(packed):
 def test_overlays_keep_the_films_aspect(classifier, shape, size):
     film = np.linspace(0, 255, shape[0] * shape[1]).reshape(shape).astype(np.uint8)
     request = Request(InlineImage(encode(film, "PNG")), True, Explanation.OVERLAY)
-    picture = Image.open(io.BytesIO(body_of(classifier.classify([request])[0], "3.0")))
+    picture = Image.open(io.BytesIO(body_of(classifier.classify([request])[0], "4.0")))
     assert picture.size == (size[1], size[0])
 
 
@@ -103,7 +103,7 @@ def test_equal_urls_and_different_forms_share_one_reading(classifier, web):
     forms = [None, Explanation.GRID, Explanation.OVERLAY]
     outcomes = classifier.classify([Request(ImageUrl(url), True, form) for form in forms])
     assert len({id(outcome.image) for outcome in outcomes}) == 1
-    plain, grid, overlay = (body_of(outcome, "3.0") for outcome in outcomes)
+    plain, grid, overlay = (body_of(outcome, "4.0") for outcome in outcomes)
     assert "heatmap" not in plain
     assert sum(map(sum, grid["heatmap"])) == pytest.approx(1, abs=1e-3)
     assert overlay.startswith(b"\x89PNG")

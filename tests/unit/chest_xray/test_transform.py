@@ -39,6 +39,6 @@ def test_parity_of_serving_and_training(tmp_path):
         path = tmp_path / f"film.{kind.lower()}"
         path.write_bytes(data)
         explained = Request(InlineImage(data), explanation=Explanation.GRID)  # keeps the tensor
-        [outcome] = served("3.0").classify([explained])
+        [outcome] = served("4.0").classify([explained])
         trained, _ = FilmDataset([Film(path, path.name, "normal", "train", "")], ["normal"])[0]
         assert torch.equal(outcome.image.pixels, trained)

@@ -35,10 +35,10 @@ def test_manifest_and_labels(built):
 
 
 def test_another_version(tmp_path):
-    path = archive.build("3.1", WEIGHTS, tmp_path)
-    assert path.name == "chest-xray-3.1.mar"
+    path = archive.build("4.1", WEIGHTS, tmp_path)
+    assert path.name == "chest-xray-4.1.mar"
     with zipfile.ZipFile(path) as file:
-        assert json.loads(file.read("MAR-INF/MANIFEST.json"))["model"]["modelVersion"] == "3.1"
+        assert json.loads(file.read("MAR-INF/MANIFEST.json"))["model"]["modelVersion"] == "4.1"
 
 
 def test_missing_weights(tmp_path):
@@ -77,7 +77,7 @@ def test_it_needs_nothing_of_the_repository(built, tmp_path):
     with zipfile.ZipFile(built) as file:
         file.extractall(tmp_path)
     code = (
-        "import sys, chest_xray_handler, chest_xray_v3\n"
+        "import sys, chest_xray_handler, chest_xray_v4\n"
         "print([m.__file__ for n, m in sys.modules.items() if n.startswith('chest_xray')])"
     )
     run = subprocess.run(

@@ -12,7 +12,7 @@ from chest_xray.transform import to_tensor
 from chest_xray_versions import load_network, weights_path
 from support.films import draw_film
 
-VERSIONS = ("1.0", "2.0", "3.0")
+VERSIONS = ("1.0", "2.0", "3.0", "4.0")
 
 FILMS = torch.stack([to_tensor(draw_film(seed)) for seed in range(24)])
 
