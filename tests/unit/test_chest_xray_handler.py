@@ -106,7 +106,7 @@ def test_a_film_and_what_is_none_in_one_batch(unpacked):
     handler.initialize(context_of(unpacked, []))
 
     def read(images):
-        readings = torch.zeros(len(images), 4)
+        readings = torch.zeros(len(images), 4 + len(handler.classifier.network.orientations))
         readings[:, 3] = torch.where(images.mean((1, 2, 3)) > 0.5, 1.0, -1.0)
         return readings
 
