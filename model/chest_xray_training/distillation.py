@@ -28,7 +28,7 @@ _WIDER = 10  # pixels more than the student looks at, from which its part of a v
 class DistillationRecipe:
     """How one student is taught: AdamW and one learning-rate cycle."""
 
-    steps: int = 5000
+    steps: int = 4000
     batch_size: int = 32
     side: int = 112
     """The side of what the student looks at, in pixels."""
