@@ -1,7 +1,7 @@
 """Training and evaluation, which no archive holds.
 
 ``prepare`` turns public downloads into a data set and ``dataset`` reads one. ``recipes`` says how
-each version is trained, with the loops in ``loop`` and ``robust``, or as ``taught`` tells
+each version is trained, with the loops in ``loop`` and ``stepwise``, or as ``taught`` tells
 (``views`` of films, a ``teacher`` on a ``lite`` network, ``distillation``), and then ``orienting``,
 ``calibration``, ``patients`` and ``gating``. ``augmentation``, ``drawn`` and ``elsewhere`` change
 and draw films.

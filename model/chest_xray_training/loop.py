@@ -164,14 +164,14 @@ def resume(out: Path, recipe: dict[str, Any], device: torch.device) -> dict[str,
 
 
 def save_weights(model: nn.Module, out: Path) -> None:
-    _save(out / WEIGHTS, {name: value.cpu() for name, value in model.state_dict().items()})
+    save(out / WEIGHTS, {name: value.cpu() for name, value in model.state_dict().items()})
 
 
 def save_checkpoint(
     out: Path, recipe: dict[str, Any], history: History, state: dict[str, Any]
 ) -> None:
     """Write all that a run needs to go on, and the history for people."""
-    _save(out / CHECKPOINT, {"recipe": recipe, "history": history, **state})
+    save(out / CHECKPOINT, {"recipe": recipe, "history": history, **state})
     (out / HISTORY).write_text(json.dumps(history, indent=2) + "\n", encoding="utf-8")
 
 
@@ -226,7 +226,7 @@ def validate(
     return loss, objective.hits(logits, targets).float().mean().item()
 
 
-def _save(path: Path, content: Any) -> None:
+def save(path: Path, content: Any) -> None:
     """Never leaves half a file, even if it is interrupted."""
     with replacing(path) as file:
         torch.save(content, file)

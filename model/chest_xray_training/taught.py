@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from chest_xray.files import replacing
 from chest_xray.network.convolution import packed
 from chest_xray_residual import SIDE, ResidualNet, side_by_side
 from chest_xray_training import distillation, loop, teacher, views
@@ -218,7 +217,6 @@ def former_answers(images: Tensor, asked: Tensor) -> Tensor:
 def kept(path: Path, make: Callable[[], Tensor]) -> Tensor:
     """What an earlier run left at ``path``, or else what is made now and left there."""
     if not path.exists():
-        with replacing(path) as file:
-            torch.save(make(), file)
+        loop.save(path, make())
     found: Tensor = torch.load(path, weights_only=True)
     return found

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from chest_xray_training import augmentation
+from chest_xray_training import augmentation, loop
 from chest_xray_training.dataset import CHILDREN, Film, FilmDataset
 
 _NOTE = "recipe.json"
@@ -86,8 +86,7 @@ def draw(
                 for part in torch.split(chosen, _BATCH)
             ]
             content = {"images": torch.cat(images).to(torch.uint8), "films": chosen}
-            torch.save(content, path.with_suffix(".partial"))
-            path.with_suffix(".partial").replace(path)
+            loop.save(path, content)
         chunks.append(torch.load(path, weights_only=True))
         progress(min(first + _CHUNK, recipe.count), recipe.count)
     return Views(*(torch.cat([chunk[name] for chunk in chunks]) for name in ("images", "films")))
